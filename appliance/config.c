@@ -1,0 +1,166 @@
+/* The settings of an appliance: STATE/berth.conf (INI, libinih), one table of keys. */
+#include "config.h"
+#include "paths.h"
+#include "util.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <string.h>
+
+struct key;
+typedef int parse_fn(const struct key *k, const char *value, void *at, struct err *err);
+
+/* One key: where its value goes, how it is read, what it is when nobody says, what it is for. */
+struct key {
+	const char *section, *name;
+	size_t offset;
+	parse_fn *parse;
+	size_t min, max; /* numbers: the value; texts: room in bytes */
+	const char *otherwise, *help;
+};
+
+static int parse_number(const struct key *k, const char *value, void *at, struct err *err)
+{
+	uint64_t n;
+
+	if (!parse_u64(value, k->min, k->max, &n))
+		return err_set(err, ERANGE, "'%s' must be a number between %zu and %zu", k->name, k->min, k->max);
+	*(unsigned *)at = (unsigned)n;
+	return 0;
+}
+
+static int parse_text(const struct key *k, const char *value, void *at, struct err *err)
+{
+	if (strlen(value) >= k->max)
+		return err_set(err, ERANGE, "'%s' is longer than %zu characters", k->name, k->max - 1);
+	memcpy(at, value, strlen(value) + 1);
+	return 0;
+}
+
+static int parse_listen(const struct key *k, const char *value, void *at, struct err *err)
+{
+	const char *colon = strrchr(value, ':');
+	uint64_t port;
+
+	if (!colon || colon == value || !parse_u64(colon + 1, 0, 65535, &port))
+		return err_set(err, EINVAL, "'%s' must be ADDRESS:PORT, as in 127.0.0.1:7900", k->name);
+	return parse_text(k, value, at, err);
+}
+
+static int parse_on_crash(const struct key *k, const char *value, void *at, struct err *err)
+{
+	if (!streq(value, "restart") && !streq(value, "stop"))
+		return err_set(err, EINVAL, "'%s' must be restart or stop", k->name);
+	return parse_text(k, value, at, err);
+}
+
+static int parse_image(const struct key *k, const char *value, void *at, struct err *err)
+{
+	if (*value && (strlen(value) != 16 || strspn(value, "0123456789abcdef") != 16))
+		return err_set(err, EINVAL, "'%s' must be an image's id (16 hex digits) or empty", k->name);
+	return parse_text(k, value, at, err);
+}
+
+/* Words between spaces or commas into rows of k->max bytes; the list ends with an empty one. */
+static int parse_list(const struct key *k, const char *value, void *at, struct err *err)
+{
+	char *row = at;
+	size_t n = 0;
+
+	memset(at, 0, CONFIG_LIST_MAX * k->max);
+	for (value += strspn(value, " ,\t"); *value; value += strspn(value, " ,\t")) {
+		size_t len = strcspn(value, " ,\t");
+
+		if (n == CONFIG_LIST_MAX - 1 || len >= k->max)
+			return err_set(err, ERANGE, "'%s' takes at most %d words of less than %zu characters",
+				k->name, CONFIG_LIST_MAX - 1, k->max);
+		memcpy(row + n++ * k->max, value, len);
+		value += len;
+	}
+	return 0;
+}
+
+#define AT(member) offsetof(struct config, member)
+static const struct key keys[] = {
+	{"gateway", "listen", AT(listen), parse_listen, 0, 128, "127.0.0.1:7900",
+		"address and port of the one network front; port 0 takes a free one"},
+	{"gateway", "hosts", AT(hosts), parse_list, 0, 256, "",
+		"names this appliance is reached by, besides addresses and localhost"},
+	{"gateway", "origins", AT(origins), parse_list, 0, 256, "",
+		"web origins whose pages may call the API, besides the appliance's own"},
+	{"agent", "image", AT(image), parse_image, 0, 17, "", "image of a new agent; empty: the newest"},
+	{"agent", "memory", AT(memory_mib), parse_number, 256, 65536, "1024", "MiB of a new agent"},
+	{"agent", "cpus", AT(cpus), parse_number, 1, 16, "2", "processors of a new agent"},
+	{"agent", "disk", AT(disk_gib), parse_number, 1, 1024, "8",
+		"GiB of a new agent's disk (sparse: it takes what is written)"},
+	{"agent", "on_crash", AT(on_crash), parse_on_crash, 0, 8, "restart",
+		"restart or stop a new agent whose guest crashes or hangs"},
+	{"agent", "stop_timeout", AT(stop_timeout_s), parse_number, 1, 600, "20",
+		"seconds a guest gets to power off"},
+	{"agent", "browser_timeout", AT(browser_timeout_s), parse_number, 1, 600, "60",
+		"seconds a start waits for the browser"},
+};
+
+static int set(struct config *c, const struct key *k, const char *value, struct err *err)
+{
+	return k->parse(k, value, (char *)c + k->offset, err);
+}
+
+void config_init(struct config *c)
+{
+	struct err err;
+
+	memset(c, 0, sizeof(*c));
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (set(c, &keys[i], keys[i].otherwise, &err) < 0)
+			abort();
+}
+
+struct load {
+	struct config *config;
+	struct err *err;
+};
+
+/* libinih's callback: 1 is fine, 0 is an error. Only the first error is kept. */
+static int on_value(void *data, const char *section, const char *name, const char *value)
+{
+	struct load *load = data;
+
+	if (load->err->code < 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (streq(keys[i].section, section) && streq(keys[i].name, name))
+			return set(load->config, &keys[i], value ? value : "", load->err) == 0;
+	err_set(load->err, EINVAL, "there is no key '%.40s' in the section [%.40s]", name, section);
+	return 0;
+}
+
+int config_load(const char *state, struct config *ret, struct err *err)
+{
+	AUTOFREE char *path = path_in(state, "berth.conf");
+	AUTOFILE FILE *f = fopen(path, "re");
+	struct err first = {0};
+	struct load load = {.config = ret, .err = &first};
+	int line;
+
+	config_init(ret);
+	if (!f)
+		return errno == ENOENT ? 0 : err_sys(err, "cannot open %s", path);
+	line = ini_parse_file(f, on_value, &load);
+	if (line == 0)
+		return 0;
+	err_set(err, EINVAL, "%s, line %d: %s", path, line, first.code < 0 ? first.msg : "not understood");
+	return err_hint(err, "correct the line or remove it; berth.conf(5) lists the keys");
+}
+
+void config_help(FILE *out)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (!streq(section, keys[i].section))
+			fprintf(out, "%s[%s]\n", i ? "\n" : "", keys[i].section);
+		section = keys[i].section;
+		fprintf(out, "; %s\n%s = %s\n", keys[i].help, keys[i].name, keys[i].otherwise);
+	}
+}
