@@ -27,8 +27,8 @@ enum vm_end {
 	VM_END_HANG,     /* no answer on the guest channel in time; QEMU has been killed */
 };
 
-/* Events go up through these. None is called from within a vm_ function; the vm may be freed only outside of them
- * (vm_free from within `ended` is allowed). */
+/* Events go up through these. None is called from within a vm_ function; the vm may be freed only
+ * outside of them (vm_free from within `ended` is allowed). */
 struct vm_callbacks {
 	void (*ready)(void *data, const struct guest_ready *ready);
 	void (*browser)(void *data, const struct guest_browser *browser);
@@ -40,17 +40,19 @@ struct vm_callbacks {
 
 struct vm; /* owned by the agent that started it */
 
-/* Makes the agent's disk: a sparse qcow2 of gib GiB owned by the slot's uid. -EEXIST if there is one. */
+/* Makes the agent's disk: a sparse qcow2 of gib GiB owned by the slot's uid. -EEXIST if there is
+ * one. */
 int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err);
 /*
- * Starts QEMU in the agent's namespace (which exists) and connects to the guest channel as soon as it answers.
- * Returns once QEMU's process runs; failures after that arrive as `ended`.
+ * Starts QEMU in the agent's namespace (which exists) and connects to the guest channel as soon as
+ * it answers. Returns once QEMU's process runs; failures after that arrive as `ended`.
  */
-int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data,
-	struct err *err);
-/* Takes over a QEMU that an earlier daemon started (qemu.pid, qmp.sock). -ESRCH when it is gone. `ready` comes again. */
-int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data,
-	struct err *err);
+int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
+	const struct vm_callbacks *cb, void *data, struct err *err);
+/* Takes over a QEMU that an earlier daemon started (qemu.pid, qmp.sock). -ESRCH when it is gone.
+ * `ready` comes again. */
+int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
+	const struct vm_callbacks *cb, void *data, struct err *err);
 /* Asks the guest to power off; after timeout_ms QEMU is killed. `ended` follows. */
 void vm_shutdown(struct vm *vm, unsigned timeout_ms);
 /* Kills QEMU. `ended` follows (VM_END_POWEROFF if a shutdown had been asked for, else CRASH). */

@@ -1,4 +1,5 @@
-/* Bounds-checked reading and writing of bytes that somebody else wrote. Little endian unless named _be. */
+/* Bounds-checked reading and writing of bytes that somebody else wrote. Little endian unless named
+ * _be. */
 #ifndef BERTH_BASE_BYTES_H
 #define BERTH_BASE_BYTES_H
 
@@ -7,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * A view of bytes with a position. A read past the end gives zeroes and sets `bad`, for good: read a whole
- * structure, then look at `bad` once.
+ * A view of bytes with a position. A read past the end gives zeroes and sets `bad`, for good: read
+ * a whole structure, then look at `bad` once.
  */
 struct reader {
 	const uint8_t *data;
@@ -46,7 +47,8 @@ bool buf_add_u8(struct buf *b, uint8_t v);
 bool buf_add_u16(struct buf *b, uint16_t v);
 bool buf_add_u32(struct buf *b, uint32_t v);
 bool buf_add_u64(struct buf *b, uint64_t v);
-/* Room for n more bytes to be written at the end, or NULL when that would pass max; then buf_grew(n). */
+/* Room for n more bytes to be written at the end, or NULL when that would pass max; then
+ * buf_grew(n). */
 uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_grew(struct buf *b, size_t n);
 /* Drops n bytes from the front. */

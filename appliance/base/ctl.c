@@ -1,4 +1,5 @@
-/* The control channel between berth's own programs: JSON objects in frames, descriptors alongside. */
+/* The control channel between berth's own programs: JSON objects in frames, descriptors alongside.
+ */
 #include "ctl.h"
 #include "sock.h"
 #include "util.h"
@@ -226,7 +227,8 @@ cJSON *ctl_receive(struct ctl *c, int timeout_ms, int *ret_fd, struct err *err)
 	uint64_t deadline = now_ms() + (uint64_t)timeout_ms;
 
 	for (;;) {
-		struct pollfd p = {.fd = c->fd, .events = (short)(POLLIN | (c->first ? POLLOUT : 0))};
+		struct pollfd p = {
+			.fd = c->fd, .events = (short)(POLLIN | (c->first ? POLLOUT : 0))};
 		uint64_t now = now_ms();
 		cJSON *msg;
 		int fd, r = take(c, &msg, &fd);
@@ -238,7 +240,8 @@ cJSON *ctl_receive(struct ctl *c, int timeout_ms, int *ret_fd, struct err *err)
 				close(fd);
 			return msg;
 		}
-		if (r < 0 || (now < deadline && poll(&p, 1, (int)(deadline - now)) < 0 && errno != EINTR)) {
+		if (r < 0 || (now < deadline && poll(&p, 1, (int)(deadline - now)) < 0 &&
+				     errno != EINTR)) {
 			err_set(err, EPROTO, "the control channel broke");
 			return NULL;
 		}

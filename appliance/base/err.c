@@ -56,7 +56,8 @@ int err_context(struct err *err, const char *fmt, ...)
 	vsnprintf(context, sizeof(context), fmt, ap);
 	va_end(ap);
 	memcpy(msg, err->msg, sizeof(msg));
-	snprintf(err->msg, sizeof(err->msg), "%s: %.*s", context, (int)(sizeof(msg) - 3 - strlen(context)), msg);
+	snprintf(err->msg, sizeof(err->msg), "%s: %.*s", context,
+		(int)(sizeof(msg) - 3 - strlen(context)), msg);
 	return err->code;
 }
 

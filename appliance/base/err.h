@@ -5,15 +5,16 @@
 #include <stdarg.h>
 
 /*
- * A function that can fail takes `struct err *err` last (NULL if the caller does not care) and returns 0
- * or a negative errno. The message is made where it happened; callers add context on the way up; the top
- * logs or prints it once.
+ * A function that can fail takes `struct err *err` last (NULL if the caller does not care) and
+ * returns 0 or a negative errno. The message is made where it happened; callers add context on the
+ * way up; the top logs or prints it once.
  */
 struct err {
-	int code;       /* negative errno */
-	int status;     /* HTTP status that fits, 500 if nobody said */
-	char type[40];  /* stable problem type: "agent-not-found" (docs/api.md), "internal" if nobody said */
-	char msg[600];  /* the thing and the cause */
+	int code;      /* negative errno */
+	int status;    /* HTTP status that fits, 500 if nobody said */
+	char type[40]; /* stable problem type: "agent-not-found" (docs/api.md), "internal" if nobody
+			  said */
+	char msg[600]; /* the thing and the cause */
 	char hint[300]; /* the way out, "" if there is none */
 };
 

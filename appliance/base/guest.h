@@ -1,4 +1,5 @@
-/* The guest channel: what berthd and the gateway say to berth-init, and what it answers. Version 1. */
+/* The guest channel: what berthd and the gateway say to berth-init, and what it answers. Version 1.
+ */
 #ifndef BERTH_BASE_GUEST_H
 #define BERTH_BASE_GUEST_H
 
@@ -9,16 +10,16 @@
 #include "bytes.h"
 
 /*
- * TCP inside the agent's namespace. The guest accepts on eth0 only and from GUEST_HOST_ADDR only, so that
- * nothing inside the guest can speak to its own init.
+ * TCP inside the agent's namespace. The guest accepts on eth0 only and from GUEST_HOST_ADDR only,
+ * so that nothing inside the guest can speak to its own init.
  *
  *   GUEST_PORT      this channel
  *   GUEST_CDP_PORT  a plain relay to Chromium's DevTools port; no framing at all
  *
- * A connection opens with 8 bytes from the host (magic, version, kind, 2 bytes zero), answered by 8 bytes
- * (magic, version, status, 2 bytes zero). Then both sides send frames: length of the payload (32 bits, at
- * most GUEST_FRAME_MAX), type (8 bits), 3 bytes zero, payload. All numbers little endian. A frame that
- * breaks a rule ends the connection.
+ * A connection opens with 8 bytes from the host (magic, version, kind, 2 bytes zero), answered by 8
+ * bytes (magic, version, status, 2 bytes zero). Then both sides send frames: length of the payload
+ * (32 bits, at most GUEST_FRAME_MAX), type (8 bits), 3 bytes zero, payload. All numbers little
+ * endian. A frame that breaks a rule ends the connection.
  */
 #define GUEST_MAGIC "BRTH"
 #define GUEST_VERSION 1
@@ -44,7 +45,8 @@ enum guest_status { GUEST_OK = 0, GUEST_BAD_VERSION = 1, GUEST_BAD_KIND = 2, GUE
 
 enum guest_type {
 	/* control, host to guest */
-	GUEST_CONFIG = 0x01,          /* struct guest_config: who you are, what time it is; answered by READY */
+	GUEST_CONFIG =
+		0x01, /* struct guest_config: who you are, what time it is; answered by READY */
 	GUEST_PING = 0x02,            /* u64 cookie; answered by PONG */
 	GUEST_SHUTDOWN = 0x03,        /* empty: end Chromium gently, sync, power off */
 	GUEST_BROWSER_RESTART = 0x04, /* empty: also after it gave up */
@@ -52,7 +54,8 @@ enum guest_type {
 	GUEST_READY = 0x81,   /* struct guest_ready */
 	GUEST_PONG = 0x82,    /* struct guest_pong */
 	GUEST_BROWSER = 0x83, /* struct guest_browser: on every change, and once after READY */
-	GUEST_LOG = 0x84,     /* up to GUEST_LOG_MAX bytes of one line: 1 byte source (0 init, 1 browser), text */
+	GUEST_LOG = 0x84,     /* up to GUEST_LOG_MAX bytes of one line: 1 byte source (0 init, 1
+				 browser), text */
 	/* exec, host to guest */
 	GUEST_EXEC_START = 0x10, /* struct guest_exec */
 	GUEST_STDIN = 0x11,      /* bytes; an empty frame is the end of the input */
@@ -63,7 +66,8 @@ enum guest_type {
 	GUEST_FAILED = 0x91,  /* u32 errno, text: the command could not be started; the end */
 	GUEST_STDOUT = 0x92,  /* bytes */
 	GUEST_STDERR = 0x93,  /* bytes */
-	GUEST_EXIT = 0x94,    /* u32 exit status, u32 signal (0 if it exited); after all output; the end */
+	GUEST_EXIT =
+		0x94, /* u32 exit status, u32 signal (0 if it exited); after all output; the end */
 };
 
 enum guest_browser_state {
@@ -109,7 +113,8 @@ struct guest_browser {
 
 #define GUEST_ARGS_MAX 256
 #define GUEST_EXEC_TTY 1u
-/* Payload: u32 flags, u16 rows, u16 columns, u16 argc, u16 envc, then NUL-terminated user, cwd, argv…, env…
+/* Payload: u32 flags, u16 rows, u16 columns, u16 argc, u16 envc, then NUL-terminated user, cwd,
+ * argv…, env…
  * ("K=V"). user "" is "agent"; cwd "" is the user's home. The strings point into the frame. */
 struct guest_exec {
 	uint32_t flags;
@@ -119,13 +124,15 @@ struct guest_exec {
 };
 
 void guest_put_hello(uint8_t out[GUEST_HELLO_LEN], uint8_t kind_or_status);
-/* False unless magic and zeroes are right; *ret_version and *ret_value (kind or status) are filled then. */
+/* False unless magic and zeroes are right; *ret_version and *ret_value (kind or status) are filled
+ * then. */
 bool guest_get_hello(const uint8_t in[GUEST_HELLO_LEN], uint8_t *ret_version, uint8_t *ret_value);
 void guest_put_header(uint8_t out[GUEST_HEADER_LEN], enum guest_type type, uint32_t len);
 /* False when the length is over GUEST_FRAME_MAX or the zeroes are not zero. */
 bool guest_get_header(const uint8_t in[GUEST_HEADER_LEN], uint8_t *ret_type, uint32_t *ret_len);
 
-/* Payloads. put: appends to b. get: false unless the payload is exactly right (strings terminated, no excess). */
+/* Payloads. put: appends to b. get: false unless the payload is exactly right (strings terminated,
+ * no excess). */
 bool guest_put_config(struct buf *b, const struct guest_config *v);
 bool guest_get_config(const uint8_t *p, size_t n, struct guest_config *ret);
 bool guest_put_ready(struct buf *b, const struct guest_ready *v);

@@ -1,4 +1,5 @@
-/* Reading JSON that somebody else wrote: every member named, typed and bounded; unknown ones refused. */
+/* Reading JSON that somebody else wrote: every member named, typed and bounded; unknown ones
+ * refused. */
 #include "json.h"
 #include "util.h"
 
@@ -7,14 +8,14 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const type_names[] = {
-	"a string", "an integer", "true or false", "a list of strings", "an object of strings", "an object", "a list"};
+static const char *const type_names[] = {"a string", "an integer", "true or false",
+	"a list of strings", "an object of strings", "an object", "a list"};
 
 static bool all_strings(const cJSON *list)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, list) {
+	cJSON_ArrayForEach (item, list) {
 		if (!cJSON_IsString(item))
 			return false;
 	}
@@ -63,7 +64,8 @@ static int check_member(const cJSON *v, const struct json_member *m, struct err 
 	size = measure(v, m->type);
 	if (size >= m->min && size <= m->max)
 		return 0;
-	return err_set(err, ERANGE, "'%s' must %s between %" PRId64 " and %" PRId64 ", not %" PRId64, m->name,
+	return err_set(err, ERANGE,
+		"'%s' must %s between %" PRId64 " and %" PRId64 ", not %" PRId64, m->name,
 		m->type == JSON_INTEGER ? "be" : "have a length", m->min, m->max, size);
 }
 
@@ -75,14 +77,15 @@ int json_check(const cJSON *obj, const struct json_member *members, size_t n, st
 		err_set(err, EINVAL, "the request must be a JSON object");
 		return err_type(err, 400, "invalid-request");
 	}
-	cJSON_ArrayForEach(v, obj) {
+	cJSON_ArrayForEach (v, obj) {
 		const struct json_member *m = NULL;
 
 		for (size_t i = 0; i < n && !m; i++)
 			if (streq(members[i].name, v->string))
 				m = &members[i];
 		if (m ? check_member(v, m, err) < 0
-		      : err_set(err, EINVAL, "'%.80s' is not a member of this request", v->string) < 0)
+		      : err_set(err, EINVAL, "'%.80s' is not a member of this request", v->string) <
+					0)
 			return err_type(err, 400, "invalid-request");
 	}
 	for (size_t i = 0; i < n; i++) {

@@ -1,4 +1,5 @@
-/* Reading JSON that somebody else wrote: every member named, typed and bounded; unknown ones refused. */
+/* Reading JSON that somebody else wrote: every member named, typed and bounded; unknown ones
+ * refused. */
 #ifndef BERTH_BASE_JSON_H
 #define BERTH_BASE_JSON_H
 
@@ -9,9 +10,18 @@
 
 #include "err.h"
 
-enum json_type { JSON_STRING, JSON_INTEGER, JSON_BOOL, JSON_STRINGS, JSON_STRING_MAP, JSON_OBJECT, JSON_ARRAY };
+enum json_type {
+	JSON_STRING,
+	JSON_INTEGER,
+	JSON_BOOL,
+	JSON_STRINGS,
+	JSON_STRING_MAP,
+	JSON_OBJECT,
+	JSON_ARRAY
+};
 
-/* One member of an object. For strings and lists min and max bound the length, for integers the value. */
+/* One member of an object. For strings and lists min and max bound the length, for integers the
+ * value. */
 struct json_member {
 	const char *name;
 	enum json_type type;
@@ -19,7 +29,8 @@ struct json_member {
 	int64_t min, max;
 };
 
-/* 0, or 400 invalid-request naming the member and its bounds. obj may be NULL, which is an empty object. */
+/* 0, or 400 invalid-request naming the member and its bounds. obj may be NULL, which is an empty
+ * object. */
 int json_check(const cJSON *obj, const struct json_member *members, size_t n, struct err *err);
 
 /* Members of a checked object; the default when absent. */
@@ -28,7 +39,8 @@ int64_t json_int(const cJSON *obj, const char *name, int64_t otherwise);
 bool json_bool(const cJSON *obj, const char *name, bool otherwise);
 const cJSON *json_get(const cJSON *obj, const char *name);
 
-/* {"type":"…","status":…,"title":"…","detail":"…","hint":"…"}: an error as control messages and HTTP carry it. */
+/* {"type":"…","status":…,"title":"…","detail":"…","hint":"…"}: an error as control messages and
+ * HTTP carry it. */
 cJSON *json_from_err(const struct err *err);
 void json_to_err(const cJSON *obj, struct err *err);
 

@@ -37,7 +37,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 		if ((unsigned char)*p < 32 || *p == 127)
 			*p = '?';
 	format_time(realtime_ns(), when);
-	n = snprintf(line, sizeof(line), "%s %s %s: %s\n", when, level_names[level], log_name, text);
+	n = snprintf(
+		line, sizeof(line), "%s %s %s: %s\n", when, level_names[level], log_name, text);
 	if (n > 0)
 		(void)!write(2, line, (size_t)MIN(n, (int)sizeof(line) - 1));
 }

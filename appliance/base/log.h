@@ -6,7 +6,8 @@
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
-/* name: the program's. Lines above max_level are dropped; BERTH_LOG=debug|info|warning|error overrides. */
+/* name: the program's. Lines above max_level are dropped; BERTH_LOG=debug|info|warning|error
+ * overrides. */
 void log_init(const char *name, enum log_level max_level);
 /* One line; control characters in it are shown as '?', so that no value can forge a line. */
 __attribute__((format(printf, 2, 3))) void log_line(enum log_level level, const char *fmt, ...);

@@ -47,7 +47,8 @@ static char *prefix(void)
 	if (n <= 0)
 		return xstrdup("/usr/local");
 	exe[n] = 0;
-	for (const char *const *dir = (const char *const[]){"/libexec/berth/", "/bin/", NULL}; *dir; dir++) {
+	for (const char *const *dir = (const char *const[]){"/libexec/berth/", "/bin/", NULL}; *dir;
+		dir++) {
 		end = strstr(exe, *dir);
 		if (end && !strchr(end + strlen(*dir), '/')) {
 			*end = 0;

@@ -15,8 +15,9 @@
 #define RULE_SERVICE_START "start.berth.internal"
 
 /*
- * One rule: `name`, `*.name` (any name below, not name itself), each with optional `:port[,port…]`; without
- * ports, 80 and 443. Names are ASCII, compared label by label, lower case, without the trailing dot.
+ * One rule: `name`, `*.name` (any name below, not name itself), each with optional `:port[,port…]`;
+ * without ports, 80 and 443. Names are ASCII, compared label by label, lower case, without the
+ * trailing dot.
  */
 struct rule {
 	char name[256]; /* without "*." */

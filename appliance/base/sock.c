@@ -10,8 +10,8 @@
 #include <sys/un.h>
 
 /*
- * sun_path holds 107 characters: the folder is opened and named through /proc/self/fd, so that only the
- * last component counts.
+ * sun_path holds 107 characters: the folder is opened and named through /proc/self/fd, so that only
+ * the last component counts.
  */
 static int address(const char *path, struct sockaddr_un *sun, int *ret_dir, struct err *err)
 {

@@ -13,7 +13,7 @@
 #include "err.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define CONTAINER_OF(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 static inline void cleanup_free_(void *p)
 {
@@ -35,7 +35,13 @@ static inline void cleanup_file_(FILE **f)
 #define AUTOFILE CLEANUP(cleanup_file_)
 
 /* Hands an owned pointer or descriptor on, leaving nothing to clean up. */
-#define steal(p) ({ __typeof__(*(p)) *p_ = (p); __typeof__(*p_) v_ = *p_; *p_ = NULL; v_; })
+#define steal(p)                            \
+	({                                  \
+		__typeof__(*(p)) *p_ = (p); \
+		__typeof__(*p_) v_ = *p_;   \
+		*p_ = NULL;                 \
+		v_;                         \
+	})
 static inline int steal_fd(int *fd)
 {
 	int v = *fd;
@@ -60,7 +66,8 @@ static inline bool streq(const char *a, const char *b)
 }
 bool starts_with(const char *s, const char *prefix);
 
-/* Parses a whole decimal number within [min, max]; false on anything else, sign and spaces included. */
+/* Parses a whole decimal number within [min, max]; false on anything else, sign and spaces
+ * included. */
 bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* Lower-case hex of n bytes into out (2n + 1 bytes). */
 void hex_encode(const void *data, size_t n, char *out);
@@ -74,8 +81,10 @@ void format_time(int64_t unix_ns, char out[32]);
 /* n bytes of the kernel's randomness; never fails. */
 void random_bytes(void *data, size_t n);
 
-/* Reads a whole file of at most max bytes; NUL-terminated; *ret is the caller's to free. -EFBIG over max. */
-int file_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err);
+/* Reads a whole file of at most max bytes; NUL-terminated; *ret is the caller's to free. -EFBIG
+ * over max. */
+int file_read(
+	int dirfd, const char *path, size_t max, char **ret, size_t *ret_len, struct err *err);
 /* Writes a file whole or not at all: temporary name, fsync, rename, fsync of the folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, int mode, struct err *err);
 /* write(2) until all is out; 0 or a negative errno. For blocking descriptors. */
@@ -85,7 +94,8 @@ int make_dir(const char *path, int mode, struct err *err);
 /* Removes a file or a whole folder, without following links. A missing one is fine. */
 int remove_tree(const char *path, struct err *err);
 
-/* A random identifier: prefix and 16 lower-case base32 characters (80 bits). out has room for 64 bytes. */
+/* A random identifier: prefix and 16 lower-case base32 characters (80 bits). out has room for 64
+ * bytes. */
 void make_id(const char *prefix, char out[64]);
 /* `[a-z0-9][a-z0-9-]{0,62}` */
 bool agent_name_valid(const char *s);

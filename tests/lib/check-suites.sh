@@ -1,0 +1,146 @@
+# shellcheck shell=bash
+# What ./check runs: one function a suite, each in a process of its own, from the top folder.
+
+# Staged installation of a build: build/check/NAME is the build folder, build/check/NAME/root its prefix.
+build() { # NAME [MESON OPTION]...
+	local dir=build/check/$1
+	shift
+	[ -f "$dir/build.ninja" ] || meson setup "$dir" --prefix "$PWD/$dir/root" "$@" || return
+	ninja -C "$dir" || return
+	meson install -C "$dir" --no-rebuild --quiet
+}
+
+sanitize_options() {
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+}
+
+build_asan() {
+	build asan -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
+}
+
+unit_tests() { # NAME
+	local status=0
+	meson test -C "build/check/$1" --no-rebuild --num-processes 2 --timeout-multiplier 3 --quiet >/dev/null || status=$?
+	# Every program's own lines are counted; a program that ended badly without naming a test counts as one.
+	cat "build/check/$1/meson-logs/testlog.txt"
+	python3 - "build/check/$1/meson-logs/testlog.json" <<-'P'
+		import json, sys
+		for line in open(sys.argv[1]):
+		    t = json.loads(line)
+		    if t['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT') and '[  FAILED  ]' not in t.get('stdout', ''):
+		        print('not ok -', t['name'], t['result'])
+		        print('[  FAILED  ] ' + t['name'].replace(' ', '_'))
+	P
+	return $status
+}
+
+# Runs every test of a folder: executables named run*, then *.test.mjs through node.
+folder_tests() { # DIR PREFIX
+	local status=0 files
+	export BERTH_PREFIX=$2
+	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/images}
+	for script in "$1"/run*; do
+		[ -x "$script" ] || continue
+		"$script" || status=1
+	done
+	files=$(find "$1" -maxdepth 1 -name '*.test.mjs' | sort)
+	[ -n "$files" ] || return $status
+	npm_packages || return
+	# shellcheck disable=SC2086
+	node --test --test-reporter=tap --test-concurrency=1 $files || status=1
+	return $status
+}
+
+npm_packages() {
+	[ -d tests/e2e/node_modules/playwright-core ] && return
+	npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
+}
+
+suite_gcc() {
+	build gcc
+}
+
+suite_unit() {
+	build gcc && unit_tests gcc
+}
+
+suite_clang() {
+	CC=clang build clang
+}
+
+suite_asan_unit() {
+	sanitize_options
+	build_asan && unit_tests asan
+}
+
+suite_lint() {
+	local status=0 f
+	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror || { echo "not ok - clang-format"; status=1; }
+	git ls-files | while read -r f; do
+		[ -f "$f" ] && head -c 64 "$f" | grep -aqE '^#!.*(bash|/sh)' && echo "$f"
+	done | xargs -r shellcheck -x || { echo "not ok - shellcheck"; status=1; }
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,portability --std=c11 \
+		--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -I appliance/base -D_GNU_SOURCE \
+		appliance cdp-proxy policy guest-image || { echo "not ok - cppcheck"; status=1; }
+	tests/lib/sizes || { echo "not ok - sizes"; status=1; }
+	[ $status = 0 ] && echo "ok - format, shell, analysis, sizes"
+	return $status
+}
+
+suite_fuzz() {
+	local status=0 t name corpus
+	CC=clang build fuzz -Dfuzz=true -Dtests=false -Db_sanitize=address,undefined -Db_lundef=false || return
+	for t in build/check/fuzz/tests/fuzz/*/fuzz_*; do
+		[ -x "$t" ] && [ -f "$t" ] || continue
+		name=${t##*/fuzz_}
+		corpus=tests/fuzz/$(basename "$(dirname "$t")")/corpus-$name
+		mkdir -p "build/check/corpus/$name"
+		if "$t" -max_total_time="${BERTH_FUZZ_SECONDS:-8}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+			"build/check/corpus/$name" "$corpus"; then
+			echo "ok - fuzz $name"
+		else
+			echo "not ok - fuzz $name"
+			status=1
+		fi
+	done
+	return $status
+}
+
+suite_policy() {
+	build gcc && folder_tests tests/policy "$PWD/build/check/gcc/root"
+}
+
+suite_policy_asan() {
+	sanitize_options
+	build_asan && folder_tests tests/policy "$PWD/build/check/asan/root"
+}
+
+suite_gateway() {
+	build gcc && folder_tests tests/gateway "$PWD/build/check/gcc/root"
+}
+
+suite_gateway_asan() {
+	sanitize_options
+	build_asan && folder_tests tests/gateway "$PWD/build/check/asan/root"
+}
+
+suite_cli() {
+	build gcc && folder_tests tests/cli "$PWD/build/check/gcc/root"
+}
+
+suite_guest_image() {
+	build gcc && folder_tests tests/guest-image "$PWD/build/check/gcc/root"
+}
+
+suite_vm() {
+	build gcc && folder_tests tests/vm "$PWD/build/check/gcc/root"
+}
+
+suite_e2e() {
+	build gcc && folder_tests tests/e2e "$PWD/build/check/gcc/root"
+}
+
+suite_e2e_asan() {
+	sanitize_options
+	build_asan && folder_tests tests/e2e "$PWD/build/check/asan/root"
+}
