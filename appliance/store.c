@@ -202,7 +202,7 @@ static int migrate_one(struct store *s, size_t version, struct err *err)
 
 static int migrate(struct store *s, struct err *err)
 {
-	int64_t version;
+	int64_t version = 0;
 	int r = sql_number(s, "PRAGMA user_version", &version, err);
 
 	if (r < 0)
