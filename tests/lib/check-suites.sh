@@ -29,7 +29,6 @@ unit_tests() { # NAME
 		    t = json.loads(line)
 		    if t['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT') and '[  FAILED  ]' not in t.get('stdout', ''):
 		        print('not ok -', t['name'], t['result'])
-		        print('[  FAILED  ] ' + t['name'].replace(' ', '_'))
 	P
 	return $status
 }
