@@ -1,5 +1,6 @@
 /* Help, version and the manual page berth(1), all from the table of commands. */
 #include "cli.h"
+#include "config.h"
 #include "util.h"
 
 #include <ctype.h>
@@ -69,8 +70,7 @@ void cli_print_help(const struct cli_command *c)
 {
 	printf("Usage: ");
 	print_synopsis(stdout, c);
-	printf("\n\n%c", toupper((unsigned char)c->summary[0]));
-	print_wrapped(stdout, c->summary + 1, 0, 1);
+	printf("\n\n%c%s.\n", toupper((unsigned char)c->summary[0]), c->summary + 1);
 	if (c->help) {
 		putchar('\n');
 		print_wrapped(stdout, c->help, 0, 0);
@@ -238,6 +238,10 @@ int cli_help(struct cli *c, struct err *err)
 
 	if (cli_flag(c, "man")) {
 		cli_print_man();
+		return 0;
+	}
+	if (cli_flag(c, "conf")) {
+		config_help(stdout);
 		return 0;
 	}
 	if (c->n_args == 0) {

@@ -49,7 +49,7 @@ static size_t distance(const char *a, const char *b)
 
 const char *cli_nearest(const char *given, const char *const *words)
 {
-	size_t best = WORD_MAX, limit = 1 + strlen(given) / 4;
+	size_t best = WORD_MAX, limit = 1 + strlen(given) / 5;
 	const char *nearest = NULL;
 
 	for (; *words; words++) {

@@ -15,7 +15,8 @@ const struct cli_option cli_global_options[] = {
 
 const struct cli_command cli_commands[] = {
 	{"up", "The appliance", "start the appliance: the daemon and its gateway",
-		"Starts berthd and berth-gateway and comes back once they answer. The first start prints the admin "
+		"Starts berthd and berth-gateway and comes back once they answer. Without --listen, BERTH_LISTEN or "
+		"berth.conf says where the gateway listens. The first start prints the admin "
 		"token; it is kept hashed and cannot be shown again. When the appliance is up already, says so.",
 		{{NULL}},
 		{{"listen", 0, "ADDR:PORT", "where the gateway listens (default 127.0.0.1:7900)"},
@@ -39,7 +40,10 @@ const struct cli_command cli_commands[] = {
 		{{"flavor", 0, "NAME", "headless-shell (default, small) or chromium (full, for extensions)", false,
 			 CLI_WORDS, "headless-shell chromium"},
 			{"mirror", 0, "URL", "the Debian mirror to use"},
-			{"force", 'f', NULL, "build even if an image from the same recipe is there"}},
+			{"security-mirror", 0, "URL", "the mirror of Debian's security updates to use"},
+			{"extra-packages", 0, "A,B", "Debian packages to install in addition"},
+			{"ca", 0, "FILE", "a CA certificate (PEM) that the guest trusts", true, CLI_FILE},
+			{"no-update", 0, NULL, "take an image that is there, without asking for newer packages"}},
 		{"berth image build", "berth image build --flavor chromium"}, false, cli_image_build},
 	{"image ls", "Images", "list the images", NULL, {{NULL}}, {{NULL}}, {"berth image ls"}, false,
 		cli_image_ls},
@@ -161,7 +165,8 @@ const struct cli_command cli_commands[] = {
 		{{"SHELL", CLI_WORDS, false, false, "bash zsh fish"}}, {{NULL}},
 		{"source <(berth completion bash)"}, false, cli_completion},
 	{"help", "Other", "explain a command", NULL, {{"VERB", CLI_VERB, true, true}},
-		{{"man", 0, NULL, "print the manual page's source"}}, {"berth help create"}, false, cli_help},
+		{{"man", 0, NULL, "print the manual page's source"},
+			{"conf", 0, NULL, "print a berth.conf that changes nothing"}}, {"berth help create"}, false, cli_help},
 	{"version", "Other", "print the version", NULL, {{NULL}}, {{NULL}}, {"berth version"}, false, cli_version},
 };
 

@@ -1,0 +1,295 @@
+/* berth up, down and status: the appliance on this machine. */
+#include "cli.h"
+#include "cli_progress.h"
+#include "config.h"
+#include "ctl.h"
+#include "house.h"
+#include "paths.h"
+#include "sock.h"
+#include "supervisor.h"
+#include "util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+#define STOP_WAIT_MS 120000 /* per message of the daemon while agents power off */
+#define GONE_WAIT_MS 20000
+#define TOKEN_MAX 256
+
+static int refuse_elsewhere(const struct cli *c, struct err *err)
+{
+	if (!c->url)
+		return 0;
+	cli_usage_error(err, "`berth %s` is for the appliance on this machine", c->command->name);
+	return err_hint(err, "leave out --url and BERTH_URL");
+}
+
+/* The admin token of the first start, which berthd left for us to show once. NULL if there is none. */
+static char *take_first_token(const char *state)
+{
+	AUTOFREE char *path = path_in(state, "run/first-token");
+	char *token = NULL;
+
+	if (file_read(AT_FDCWD, path, TOKEN_MAX, &token, NULL, NULL) < 0)
+		return NULL;
+	unlink(path);
+	token[strcspn(token, "\r\n")] = 0;
+	return token;
+}
+
+struct starting {
+	struct cli *c;
+	struct progress progress;
+	const char *listen, *warning;
+};
+
+static void on_progress(void *data, const char *step)
+{
+	struct starting *s = data;
+
+	progress_step(&s->progress, step, NULL);
+}
+
+static void print_up_json(const char *listen, const char *token, bool already)
+{
+	AUTOJSON *v = cJSON_CreateObject();
+
+	cJSON_AddBoolToObject(v, "already", already);
+	cJSON_AddStringToObject(v, "listen", listen);
+	if (token)
+		cJSON_AddStringToObject(v, "token", token);
+	cli_print_json(v);
+}
+
+static void tell_up(struct starting *s)
+{
+	AUTOFREE char *token = take_first_token(s->c->state);
+
+	progress_end(&s->progress, true);
+	if (s->c->json) {
+		print_up_json(s->listen, token, false);
+	} else {
+		printf("berth is up on http://%s\n", s->listen);
+		if (token)
+			printf("\nThe admin token, shown only now (on this machine `berth` needs none):\n\n  %s\n\n",
+				token);
+		printf("Next: berth create NAME --allow example.com\n");
+	}
+	fflush(stdout);
+}
+
+static void on_up(void *data)
+{
+	tell_up(data);
+}
+
+static int tell_already(struct cli *c, pid_t pid)
+{
+	struct err ignored = {0};
+	AUTOJSON *v = NULL;
+	const char *listen = "?";
+
+	if (cli_call(c, "GET", "/v1/status", NULL, NULL, &v, &ignored) == 0)
+		listen = json_str(v, "listen", "?");
+	if (c->json)
+		print_up_json(listen, NULL, true);
+	else
+		cli_print("berth is up already on http://%s (supervisor %d, state %s)", listen, (int)pid, c->state);
+	return 0;
+}
+
+/* --listen, else BERTH_LISTEN, else what berth.conf says. */
+static int settle_listen(struct cli *c, char out[128], struct err *err)
+{
+	const char *listen = cli_option(c, "listen");
+	struct config config;
+	int r = config_load(c->state, &config, err);
+
+	if (r < 0)
+		return r;
+	if (!listen)
+		listen = getenv("BERTH_LISTEN");
+	if (!listen || !listen[0])
+		listen = config.listen;
+	if (!strchr(listen, ':') || strlen(listen) > 120)
+		return cli_usage_error(err, "--listen must look like 127.0.0.1:7900, not '%.60s'", listen);
+	snprintf(out, 128, "%s", listen);
+	return 0;
+}
+
+int cli_up(struct cli *c, struct err *err)
+{
+	struct starting s = {.c = c};
+	struct supervisor_options o = {.state = c->state, .foreground = cli_flag(c, "foreground"),
+		.progress = on_progress, .up = on_up, .data = &s};
+	struct house house;
+	char listen[128];
+	pid_t pid;
+	int r = refuse_elsewhere(c, err);
+
+	if (r < 0)
+		return r;
+	pid = supervisor_pid(c->state);
+	if (pid > 0)
+		return tell_already(c, pid);
+	r = settle_listen(c, listen, err);
+	if (r < 0)
+		return r;
+	s.listen = o.listen = listen;
+	progress_start(&s.progress, "starting berth");
+	r = house_enter(c->state, &house, err);
+	if (r == 0 && house.warning[0])
+		fprintf(stderr, "berth: %s\n", house.warning);
+	if (r == 0)
+		r = supervisor_run(&o, err);
+	if (r == -EALREADY)
+		return tell_already(c, supervisor_pid(c->state));
+	if (r < 0)
+		progress_end(&s.progress, false);
+	else if (!o.foreground)
+		tell_up(&s);
+	return r < 0 ? r : 0;
+}
+
+/* `shutdown` on the control channel, for when the gateway does not answer. */
+static int shutdown_by_control(const struct cli *c, struct progress *p, struct err *err)
+{
+	AUTOFREE char *path = path_in(c->state, "run/control/control.sock");
+	AUTOJSON *rq = cJSON_CreateObject();
+	int fd = sock_connect_unix(path, err), r = 1;
+	struct ctl *ctl;
+
+	if (fd < 0)
+		return fd;
+	ctl = ctl_new(fd);
+	cJSON_AddNumberToObject(rq, "id", 1);
+	cJSON_AddStringToObject(rq, "op", "shutdown");
+	cJSON_AddObjectToObject(rq, "args");
+	cJSON_AddStringToObject(rq, "by", "local");
+	ctl_send(ctl, rq, -1);
+	while (r > 0) {
+		AUTOJSON *answer = ctl_receive(ctl, STOP_WAIT_MS, NULL, err);
+		const cJSON *progress = json_get(answer, "progress");
+
+		if (!answer)
+			r = err->code;
+		else if (progress)
+			progress_step(p, json_str(progress, "step", ""), json_str(progress, "detail", NULL));
+		else if (json_get(answer, "error"))
+			json_to_err(json_get(answer, "error"), err), r = err->code;
+		else
+			r = 0;
+	}
+	ctl_free(ctl);
+	return r;
+}
+
+/* Gently through the API, then through the daemon's own channel, then by a signal to the supervisor. */
+static int ask_to_end(struct cli *c, pid_t pid, struct err *err)
+{
+	struct progress p;
+	int r = cli_call(c, "POST", "/v1/shutdown", NULL, "stopping berth", NULL, err);
+
+	if (r == 0 || err->status != 503)
+		return r;
+	progress_start(&p, "stopping berth");
+	r = shutdown_by_control(c, &p, err);
+	progress_end(&p, r == 0);
+	if (r < 0 && kill(pid, SIGTERM) == 0)
+		r = 0;
+	return r;
+}
+
+int cli_down(struct cli *c, struct err *err)
+{
+	int r = refuse_elsewhere(c, err);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	pid = supervisor_pid(c->state);
+	if (pid > 0) {
+		r = ask_to_end(c, pid, err);
+		if (r == 0)
+			r = supervisor_wait_gone(c->state, GONE_WAIT_MS, err);
+		if (r < 0)
+			return r;
+	}
+	if (c->json)
+		printf("{\n\t\"was_up\":\t%s\n}\n", pid > 0 ? "true" : "false");
+	else if (pid > 0)
+		printf("berth is down\n");
+	else
+		cli_print("berth was not up (state %s)", c->state);
+	return 0;
+}
+
+static void print_counts(const cJSON *agents)
+{
+	const cJSON *n;
+
+	if (cJSON_GetArraySize(agents) == 0) {
+		cli_print("%-12s none", "agents");
+		return;
+	}
+	cJSON_ArrayForEach(n, agents) {
+		if (cJSON_IsNumber(n))
+			cli_print("%-12s %lld %s", "agents", (long long)n->valuedouble, n->string);
+	}
+}
+
+static void print_status(const cJSON *v)
+{
+	const cJSON *m;
+
+	cJSON_ArrayForEach(m, v) {
+		if (cJSON_IsString(m))
+			cli_print("%-12s %s", m->string, m->valuestring);
+		else if (cJSON_IsNumber(m))
+			cli_print("%-12s %lld", m->string, (long long)m->valuedouble);
+		else if (streq(m->string, "agents"))
+			print_counts(m);
+	}
+}
+
+/* The API does not answer: say how far up the appliance is. Always 1. */
+static int status_without_api(const struct cli *c, const struct err *why)
+{
+	pid_t pid = c->url ? 0 : supervisor_pid(c->state);
+	AUTOJSON *v = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(v, "up", pid > 0 ? "half" : "no");
+	cJSON_AddStringToObject(v, "state", c->state);
+	if (pid > 0)
+		cJSON_AddNumberToObject(v, "supervisor_pid", pid);
+	cJSON_AddStringToObject(v, "detail", why->msg);
+	if (c->json) {
+		cli_print_json(v);
+		return 1;
+	}
+	print_status(v);
+	if (pid > 0)
+		fprintf(stderr, "berth: the supervisor runs but the API does not answer: %s; see %s/log\n", why->msg,
+			c->state);
+	else
+		fprintf(stderr, "berth: %s%s%s\n", why->msg, why->hint[0] ? "; " : "", why->hint);
+	return 1;
+}
+
+int cli_status(struct cli *c, struct err *err)
+{
+	AUTOJSON *v = NULL;
+	int r = cli_call(c, "GET", "/v1/status", NULL, NULL, &v, err);
+
+	if (r < 0 && (err->status == 503 || !c->url) && err->status != 401)
+		return status_without_api(c, err);
+	if (r < 0)
+		return r;
+	if (c->json)
+		cli_print_json(v);
+	else
+		print_status(v);
+	return 0;
+}
