@@ -127,7 +127,11 @@ int ctl_send(struct ctl *c, const cJSON *msg, int fd)
 	return ctl_flush(c);
 }
 
-/* Reads once into the buffer. Bytes, 0 when nothing is there now, or a negative errno. */
+/*
+ * Reads once into the buffer. Bytes, 0 when nothing is there now, or a negative errno. One recvmsg may give the
+ * bytes of earlier messages without a descriptor and then those of the one with it, where it stops (unix(7)): the
+ * descriptor belongs to the frame of the last byte.
+ */
 static int fill(struct ctl *c)
 {
 	uint8_t *room = buf_reserve(&c->in, 65536);
@@ -142,7 +146,7 @@ static int fill(struct ctl *c)
 			close(fd);
 			return -EPROTO;
 		}
-		c->fd_at[c->n_fds] = c->in.len;
+		c->fd_at[c->n_fds] = c->in.len + (size_t)n - 1;
 		c->fds[c->n_fds++] = fd;
 	}
 	if (n == -EAGAIN)
