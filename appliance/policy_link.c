@@ -1,0 +1,491 @@
+/*
+ * One agent's berth-policy: started or adopted, spoken to, started again when it dies.
+ *
+ * Theory of operation. The link knows the rules that should be in force. Each time it gets hold of a process (the one
+ * that policy.pid names after a restart of berthd, or a new one) it says hello, sets these rules, and only then is
+ * up. A process that dies, breaks the channel or does not answer in ANSWER_MS is killed with its whole session and
+ * replaced after a backoff. Nobody has to close anything meanwhile: a namespace without its relay has no way out.
+ *
+ *     connect/spawn -> hello -> rules.set -> up -> (death) -> wait -> spawn …
+ */
+#include "policy_link.h"
+#include "ctl.h"
+#include "json.h"
+#include "log.h"
+#include "netns.h"
+#include "paths.h"
+#include "pidfile.h"
+#include "sock.h"
+#include "util.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define ANSWER_MS 10000
+#define STATS_MS 15000
+#define BACKOFF_FIRST 200
+#define BACKOFF_MAX 30000
+#define STEADY_MS 30000 /* up for so long, the backoff starts anew */
+#define WAITING_MAX 64
+
+/* Fixed ids of requests; those of rules.set for which somebody waits count up from ID_RULES. */
+enum { ID_HELLO = 1, ID_FIRST_RULES = 2, ID_STATS = 3, ID_RULES = 16 };
+
+enum link_state { LINK_DOWN, LINK_HELLO, LINK_RULES, LINK_UP };
+
+struct waiting {
+	int64_t id;
+	policy_done_fn *done;
+	void *data;
+};
+
+struct policy_link {
+	uv_loop_t *loop;
+	char *state, *id, *name, *program;
+	struct policy_callbacks cb;
+	void *data;
+	cJSON *rules, *stats;
+	char mode[12];
+	enum link_state phase;
+	pid_t pid;
+	int pidfd;
+	struct ctl *ctl;
+	struct watch_fd *ctl_watch, *pid_watch;
+	struct watch_timer *timer; /* the backoff, the deadline of an answer, or the next stats */
+	struct watch_timer *stats_timer;
+	uint64_t up_at;
+	unsigned backoff;
+	bool told_down, tell_up, broken; /* broken: found in the middle of reading the channel */
+	int64_t next_id;
+	struct waiting waiting[WAITING_MAX];
+	size_t n_waiting;
+};
+
+static char *run_path(const struct policy_link *l, const char *name)
+{
+	return path_in(l->state, "run/agents/%s/%s", l->id, name);
+}
+
+/* pid leads a session of its own: its wall goes with it. */
+static void kill_session(pid_t pid)
+{
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
+}
+
+void policy_kill_left(const char *state, const char *id)
+{
+	AUTOFREE char *path = path_in(state, "run/agents/%s/policy.pid", id);
+	pid_t pid = pidfile_read(path);
+
+	if (pid > 1)
+		kill_session(pid);
+}
+
+static void tell_waiting(struct policy_link *l, size_t n, const struct err *err)
+{
+	struct waiting told[WAITING_MAX];
+
+	memcpy(told, l->waiting, n * sizeof(told[0]));
+	l->n_waiting -= n;
+	memmove(l->waiting, l->waiting + n, l->n_waiting * sizeof(l->waiting[0]));
+	for (size_t i = 0; i < n; i++)
+		told[i].done(told[i].data, err);
+}
+
+static void let_go(struct policy_link *l)
+{
+	watch_fd_free(l->ctl_watch);
+	watch_fd_free(l->pid_watch);
+	l->ctl_watch = l->pid_watch = NULL;
+	ctl_free(l->ctl);
+	l->ctl = NULL;
+	if (l->pidfd >= 0)
+		close(steal_fd(&l->pidfd));
+	watch_timer_stop(l->timer);
+	watch_timer_stop(l->stats_timer);
+	l->phase = LINK_DOWN;
+}
+
+/* A killed process that has not ended yet. Owned by the loop. */
+struct reaper {
+	int pidfd;
+	struct watch_fd *watch;
+};
+
+static void on_reaped(void *data, int events)
+{
+	struct reaper *r = data;
+
+	waitid(P_PIDFD, (id_t)r->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG); /* an adopted one is not ours to reap */
+	watch_fd_free(r->watch);
+	close(r->pidfd);
+	free(r);
+}
+
+static void kill_process(struct policy_link *l)
+{
+	struct reaper *r;
+
+	if (l->pid <= 0)
+		return;
+	kill_session(l->pid);
+	l->pid = 0;
+	if (l->pidfd < 0)
+		return;
+	watch_fd_free(l->pid_watch);
+	l->pid_watch = NULL;
+	r = xcalloc(1, sizeof(*r));
+	r->pidfd = steal_fd(&l->pidfd);
+	r->watch = watch_fd_new(l->loop, r->pidfd, UV_READABLE, on_reaped, r);
+}
+
+/* The process is of no use any more: away with it, and a new one after a while. Ends in a callback. */
+static void lost(struct policy_link *l, const char *detail)
+{
+	struct err err;
+
+	kill_process(l);
+	let_go(l);
+	if (l->up_at && now_ms() - l->up_at > STEADY_MS)
+		l->backoff = BACKOFF_FIRST;
+	l->up_at = 0;
+	log_warning("berth-policy of %s: %s; starts again in %u ms", l->name, detail, l->backoff);
+	watch_timer_start(l->timer, l->backoff);
+	l->backoff = MIN(l->backoff * 2, BACKOFF_MAX);
+	err_set(&err, EAGAIN, "berth-policy %s; nothing gets out until it is back with these rules", detail);
+	err_type(&err, 503, "internal");
+	tell_waiting(l, l->n_waiting, &err);
+	if (l->told_down)
+		return;
+	l->told_down = true;
+	l->cb.down(l->data, detail);
+}
+
+static int ask(struct policy_link *l, int64_t id, const char *op, cJSON *args)
+{
+	cJSON *msg = cJSON_CreateObject();
+	int r;
+
+	cJSON_AddNumberToObject(msg, "id", (double)id);
+	cJSON_AddStringToObject(msg, "op", op);
+	cJSON_AddItemToObject(msg, "args", args);
+	r = ctl_send(l->ctl, msg, -1);
+	cJSON_Delete(msg);
+	watch_fd_events(l->ctl_watch, UV_READABLE | (ctl_wants_write(l->ctl) ? UV_WRITABLE : 0));
+	return r;
+}
+
+static cJSON *rules_args(const struct policy_link *l)
+{
+	cJSON *args = cJSON_CreateObject();
+
+	cJSON_AddItemToObject(args, "rules", cJSON_Duplicate(l->rules, true));
+	cJSON_AddStringToObject(args, "mode", l->mode);
+	return args;
+}
+
+static void became_up(struct policy_link *l)
+{
+	l->phase = LINK_UP;
+	l->up_at = now_ms();
+	l->told_down = false;
+	watch_timer_stop(l->timer);
+	l->tell_up = true;
+	watch_timer_start(l->stats_timer, 0); /* not from here, in the middle of reading */
+}
+
+/* An answer to one of the requests for which somebody waits; they are answered in order. */
+static void on_rules_answer(struct policy_link *l, int64_t id, const struct err *err)
+{
+	size_t n = 0;
+
+	while (n < l->n_waiting && l->waiting[n].id <= id)
+		n++;
+	if (n == l->n_waiting)
+		watch_timer_stop(l->timer);
+	tell_waiting(l, n, err);
+}
+
+static void on_answer(struct policy_link *l, int64_t id, cJSON *msg)
+{
+	const cJSON *error = json_get(msg, "error");
+	struct err err;
+
+	if (error)
+		json_to_err(error, &err);
+	if (id == ID_STATS && !error) {
+		cJSON_Delete(l->stats);
+		l->stats = cJSON_DetachItemFromObjectCaseSensitive(msg, "ok");
+	} else if (id == ID_HELLO && !error && l->phase == LINK_HELLO) {
+		l->phase = LINK_RULES;
+		watch_timer_start(l->timer, ANSWER_MS);
+		l->broken = ask(l, ID_FIRST_RULES, "rules.set", rules_args(l)) < 0;
+	} else if (id == ID_FIRST_RULES && !error && l->phase == LINK_RULES) {
+		became_up(l);
+	} else if (id >= ID_RULES) {
+		on_rules_answer(l, id, error ? &err : NULL);
+	} else if (error && id != ID_STATS) {
+		log_error("berth-policy of %s refuses: %s", l->name, err.msg);
+		l->broken = true;
+	}
+}
+
+static void on_event(struct policy_link *l, const cJSON *event)
+{
+	const char *type = json_str(event, "type", "");
+
+	if (streq(type, "egress"))
+		l->cb.egress(l->data, event);
+	else if (streq(type, "error"))
+		log_warning("berth-policy of %s: %.500s", l->name, json_str(event, "detail", ""));
+}
+
+static void on_message(void *data, cJSON *msg, int fd)
+{
+	struct policy_link *l = data;
+	const cJSON *event = json_get(msg, "event");
+
+	if (fd >= 0)
+		close(fd);
+	if (l->broken)
+		return;
+	if (event)
+		on_event(l, event);
+	else
+		on_answer(l, json_int(msg, "id", 0), msg);
+}
+
+static void on_ctl(void *data, int events)
+{
+	struct policy_link *l = data;
+	int r = 0;
+
+	if (events & UV_WRITABLE)
+		r = ctl_flush(l->ctl);
+	if (r == 0 && (events & UV_READABLE))
+		r = ctl_readable(l->ctl, on_message, l);
+	if (r < 0 || l->broken) {
+		l->broken = false;
+		lost(l, r == -EPIPE ? "has gone" : "broke the channel");
+		return;
+	}
+	watch_fd_events(l->ctl_watch, UV_READABLE | (ctl_wants_write(l->ctl) ? UV_WRITABLE : 0));
+}
+
+static void on_pid(void *data, int events)
+{
+	struct policy_link *l = data;
+	siginfo_t info = {0};
+	char detail[80] = "ended";
+
+	if (waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
+		snprintf(detail, sizeof(detail), info.si_code == CLD_EXITED ? "ended with status %d" : "was killed by signal %d",
+			info.si_status);
+	lost(l, detail);
+}
+
+/* Watches pid and connects to its socket. */
+static int attach(struct policy_link *l, pid_t pid, struct err *err)
+{
+	AUTOFREE char *path = run_path(l, "policy.sock");
+	int fd;
+
+	l->pid = pid;
+	l->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (l->pidfd < 0)
+		return err_sys(err, "cannot watch process %d", (int)pid);
+	fd = sock_connect_unix(path, err);
+	if (fd < 0)
+		return fd;
+	l->ctl = ctl_new(fd);
+	l->ctl_watch = watch_fd_new(l->loop, fd, UV_READABLE, on_ctl, l);
+	l->pid_watch = watch_fd_new(l->loop, l->pidfd, UV_READABLE, on_pid, l);
+	l->phase = LINK_HELLO;
+	watch_timer_start(l->timer, ANSWER_MS);
+	return ask(l, ID_HELLO, "hello", cJSON_CreateObject()) < 0 ? err_set(err, EPIPE, "it does not listen") : 0;
+}
+
+/* In the child: descriptors 3 and 4 in place, everything else closed, a session of its own. */
+static void child(const char *program, char *const argv[], char *const envp[], int sock, int ns)
+{
+	sigset_t none;
+	int null = open("/dev/null", O_RDONLY);
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	setsid();
+	sock = fcntl(sock, F_DUPFD, 16);
+	ns = fcntl(ns, F_DUPFD, 16);
+	if (null < 0 || sock < 0 || ns < 0 || dup2(null, 0) < 0 || dup2(sock, 3) < 0 || dup2(ns, 4) < 0)
+		_exit(126);
+	syscall(SYS_close_range, 5u, ~0u, 0u);
+	execve(program, argv, envp);
+	_exit(127);
+}
+
+/* The pid, or a negative errno. */
+static pid_t spawn(struct policy_link *l, struct err *err)
+{
+	AUTOFREE char *sock_path = run_path(l, "policy.sock"), *pid_path = run_path(l, "policy.pid");
+	AUTOFREE char *env_state = xasprintf("BERTH_STATE=%s", l->state), *env_log = NULL;
+	AUTOFD int sock = -1, ns = -1;
+	char arg_agent[] = "--agent", arg_name[] = "--name", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	char *argv[] = {l->program, arg_agent, l->id, arg_name, l->name, NULL};
+	char *envp[] = {env_state, path, NULL, NULL};
+	const char *level = getenv("BERTH_LOG");
+	pid_t pid;
+
+	if (level)
+		envp[2] = env_log = xasprintf("BERTH_LOG=%s", level);
+	if (access(l->program, X_OK) < 0)
+		return err_sys(err, "cannot run %s", l->program);
+	sock = sock_listen_unix(sock_path, 0600, err);
+	if (sock < 0)
+		return sock;
+	ns = netns_open(l->state, l->id, err);
+	if (ns < 0)
+		return ns;
+	pid = fork();
+	if (pid == 0)
+		child(l->program, argv, envp, sock, ns);
+	if (pid < 0)
+		return err_sys(err, "cannot start %s", l->program);
+	if (pidfile_write(pid_path, pid, err) < 0) {
+		kill_session(pid);
+		waitpid(pid, NULL, 0);
+		return err ? err->code : -EIO;
+	}
+	return pid;
+}
+
+/* Gets hold of a process. From the timer only, as a failure calls back. */
+static void begin(struct policy_link *l, bool adopt)
+{
+	AUTOFREE char *pid_path = run_path(l, "policy.pid");
+	struct err err = {0};
+	pid_t pid = adopt ? pidfile_read(pid_path) : 0;
+
+	if (pid > 0 && attach(l, pid, &err) == 0)
+		return;
+	kill_process(l);
+	let_go(l);
+	policy_kill_left(l->state, l->id);
+	pid = spawn(l, &err);
+	if (pid > 0 && attach(l, pid, &err) == 0)
+		return;
+	lost(l, err.msg);
+}
+
+static void on_timer(void *data)
+{
+	struct policy_link *l = data;
+
+	if (l->phase == LINK_DOWN)
+		begin(l, l->up_at == 0 && !l->told_down && l->backoff == BACKOFF_FIRST);
+	else
+		lost(l, "does not answer");
+}
+
+static void on_stats_timer(void *data)
+{
+	struct policy_link *l = data;
+
+	if (l->phase != LINK_UP)
+		return;
+	watch_timer_start(l->stats_timer, STATS_MS);
+	if (l->tell_up) {
+		l->tell_up = false;
+		l->cb.up(l->data);
+		return;
+	}
+	if (ask(l, ID_STATS, "stats", cJSON_CreateObject()) < 0)
+		lost(l, "has gone");
+}
+
+struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *spec, const cJSON *rules, const char *mode,
+	const struct policy_callbacks *cb, void *data)
+{
+	struct policy_link *l = xcalloc(1, sizeof(*l));
+
+	l->loop = loop;
+	l->state = xstrdup(spec->state);
+	l->id = xstrdup(spec->id);
+	l->name = xstrdup(spec->name);
+	l->program = spec->program ? xstrdup(spec->program) : path_libexec("berth-policy");
+	l->cb = *cb;
+	l->data = data;
+	l->pidfd = -1;
+	l->backoff = BACKOFF_FIRST;
+	l->next_id = ID_RULES;
+	l->rules = cJSON_Duplicate(rules, true);
+	snprintf(l->mode, sizeof(l->mode), "%s", mode);
+	l->stats_timer = watch_timer_new(loop, on_stats_timer, l);
+	l->timer = watch_timer_new(loop, on_timer, l);
+	watch_timer_start(l->timer, 0);
+	return l;
+}
+
+void policy_link_rules(struct policy_link *l, const cJSON *rules, const char *mode, policy_done_fn *done, void *data)
+{
+	struct err err;
+
+	cJSON_Delete(l->rules);
+	l->rules = cJSON_Duplicate(rules, true);
+	snprintf(l->mode, sizeof(l->mode), "%s", mode);
+	if (l->phase >= LINK_RULES && l->n_waiting < WAITING_MAX) {
+		if (done)
+			l->waiting[l->n_waiting++] = (struct waiting){l->next_id, done, data};
+		watch_timer_start(l->timer, ANSWER_MS);
+		ask(l, l->next_id++, "rules.set", rules_args(l));
+		return;
+	}
+	err_set(&err, EBUSY, "too many changes of the rules wait for berth-policy");
+	err_type(&err, 429, "too-many-requests");
+	if (done)
+		done(data, l->phase >= LINK_RULES ? &err : NULL);
+}
+
+bool policy_link_is_up(const struct policy_link *l)
+{
+	return l->phase == LINK_UP;
+}
+
+const cJSON *policy_link_stats(const struct policy_link *l)
+{
+	return l->stats;
+}
+
+void policy_link_free(struct policy_link *l)
+{
+	struct err err;
+
+	if (!l)
+		return;
+	err_set(&err, ECANCELED, "berth-policy was ended");
+	let_go(l);
+	watch_timer_free(l->timer);
+	watch_timer_free(l->stats_timer);
+	tell_waiting(l, l->n_waiting, &err);
+	cJSON_Delete(l->rules);
+	cJSON_Delete(l->stats);
+	free(l->state);
+	free(l->id);
+	free(l->name);
+	free(l->program);
+	free(l);
+}
+
+void policy_link_end(struct policy_link *l)
+{
+	if (!l)
+		return;
+	kill_process(l);
+	policy_link_free(l);
+}

@@ -1,0 +1,47 @@
+/* One agent's berth-policy: started or adopted, spoken to, started again when it dies. */
+#ifndef BERTH_POLICY_LINK_H
+#define BERTH_POLICY_LINK_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "err.h"
+
+struct policy_link; /* owned by its agent */
+
+struct policy_spec {
+	const char *state, *id, *name; /* copied */
+	const char *program;           /* NULL: the installed berth-policy */
+};
+
+/* None is called from within a policy_link_ function. The link may be ended or freed in `up` and `down` only. */
+struct policy_callbacks {
+	/* The rules are in force: after the start, and after each death. */
+	void (*up)(void *data);
+	/* It died or does not answer; another start is under way. Nothing gets out meanwhile. */
+	void (*down)(void *data, const char *detail);
+	/* An entry of the policy's log, as sent: not checked. */
+	void (*egress)(void *data, const cJSON *entry);
+};
+
+/* rules: array of strings, copied. Adopts the process that policy.pid names, or starts one in the namespace STATE/run/ns/ID. */
+struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *spec, const cJSON *rules, const char *mode,
+	const struct policy_callbacks *cb, void *data);
+/*
+ * Sets other rules; done (may be NULL) is told when they are in force, or why that will take until the next `up`;
+ * at once (NULL) while no process runs, as nothing gets out then. It must not end the link.
+ */
+typedef void policy_done_fn(void *data, const struct err *err);
+void policy_link_rules(struct policy_link *l, const cJSON *rules, const char *mode, policy_done_fn *done, void *data);
+bool policy_link_is_up(const struct policy_link *l);
+/* The last answer to `stats`, or NULL. */
+const cJSON *policy_link_stats(const struct policy_link *l);
+/* Lets go of it, the process goes on. Those who wait are told that it was cut short. */
+void policy_link_free(struct policy_link *l);
+/* Ends the process (and its wall) and frees. */
+void policy_link_end(struct policy_link *l);
+/* Ends the process that STATE/run/agents/ID/policy.pid names, if it runs. */
+void policy_kill_left(const char *state, const char *id);
+
+#endif
