@@ -81,7 +81,8 @@ extern const struct cli_command cli_commands[];
 extern const size_t cli_n_commands;
 extern const struct cli_option cli_global_options[];
 
-/* Fills c from the words behind the program's name; "usage" errors say what would have been right. */
+/* Fills c from the words behind the program's name; "usage" errors say what would have been right.
+ */
 int cli_parse(struct cli *c, int argc, char **argv, struct err *err);
 void cli_done(struct cli *c);
 /* The value of an option, NULL when it was not given (the last one wins). */
@@ -89,7 +90,8 @@ const char *cli_option(const struct cli *c, const char *name);
 bool cli_flag(const struct cli *c, const char *name);
 /* The i-th value of a repeated option, or NULL. */
 const char *cli_nth(const struct cli *c, const char *name, size_t i);
-/* A number within bounds, or `otherwise` when the option is absent; a usage error when it is not one. */
+/* A number within bounds, or `otherwise` when the option is absent; a usage error when it is not
+ * one. */
 int cli_number(const struct cli *c, const char *name, long long min, long long max, long long *ret,
 	struct err *err);
 /* An error that ends with exit status 2. */
@@ -109,8 +111,9 @@ void cli_print_man(void);
 /* The connection to the appliance: a URL, or the local socket (cli_api.c). */
 struct http_client *cli_client(struct cli *c, struct err *err);
 /*
- * One request. body is taken (freed) and may be NULL. doing: what a person waits for ("creating demo"); with it,
- * progress is asked for and shown. *ret (may be NULL) is the caller's to free, NULL when there is no content.
+ * One request. body is taken (freed) and may be NULL. doing: what a person waits for ("creating
+ * demo"); with it, progress is asked for and shown. *ret (may be NULL) is the caller's to free,
+ * NULL when there is no content.
  */
 int cli_call(struct cli *c, const char *method, const char *path, cJSON *body, const char *doing,
 	cJSON **ret, struct err *err);

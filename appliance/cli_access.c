@@ -57,12 +57,14 @@ int cli_token_ls(struct cli *c, struct err *err)
 		cli_print_json(v);
 		return 0;
 	}
-	cli_table_row(&t, (const char *[]){"ID", "ROLE", "AGENT", "LABEL", "CREATED", "EXPIRES", "LAST USED"});
-	cJSON_ArrayForEach(o, json_get(v, "tokens")) {
-		cli_table_row(&t, (const char *[]){json_str(o, "id", "?"), json_str(o, "role", "?"),
-					  json_str(o, "agent", NULL), json_str(o, "label", NULL),
-					  json_str(o, "created_at", NULL), json_str(o, "expires_at", "never"),
-					  json_str(o, "last_used_at", "never")});
+	cli_table_row(&t, (const char *[]){"ID", "ROLE", "AGENT", "LABEL", "CREATED", "EXPIRES",
+				  "LAST USED"});
+	cJSON_ArrayForEach (o, json_get(v, "tokens")) {
+		cli_table_row(&t,
+			(const char *[]){json_str(o, "id", "?"), json_str(o, "role", "?"),
+				json_str(o, "agent", NULL), json_str(o, "label", NULL),
+				json_str(o, "created_at", NULL), json_str(o, "expires_at", "never"),
+				json_str(o, "last_used_at", "never")});
 	}
 	cli_table_print(&t);
 	return 0;
@@ -91,10 +93,11 @@ static void print_rules(const char *name, const cJSON *v)
 
 	if (!streq(json_str(v, "mode", "enforce"), "enforce"))
 		cli_print("# mode: %s", json_str(v, "mode", "?"));
-	cJSON_ArrayForEach(rule, rules)
+	cJSON_ArrayForEach (rule, rules)
 		cli_print("%s", cJSON_IsString(rule) ? rule->valuestring : "?");
 	if (cJSON_GetArraySize(rules) == 0)
-		fprintf(stderr, "%s reaches nothing; `berth policy %s allow RULE` changes that\n", name, name);
+		fprintf(stderr, "%s reaches nothing; `berth policy %s allow RULE` changes that\n",
+			name, name);
 }
 
 static int policy_change(struct cli *c, const char *path, const char *member, struct err *err)
@@ -106,7 +109,8 @@ static int policy_change(struct cli *c, const char *path, const char *member, st
 
 	if (c->n_args < 3) {
 		cli_usage_error(err, "`berth policy %s %s` needs a rule", c->args[0], c->args[1]);
-		return err_hint(err, "a rule looks like example.com, '*.example.com' or example.com:8443");
+		return err_hint(
+			err, "a rule looks like example.com, '*.example.com' or example.com:8443");
 	}
 	for (size_t i = 2; i < c->n_args; i++)
 		if (rule_parse(c->args[i], &rule, err) < 0)
@@ -129,7 +133,8 @@ static void log_row(struct cli_table *t, const cJSON *e)
 {
 	char target[320], count[32];
 
-	snprintf(target, sizeof(target), "%s:%lld", json_str(e, "name", json_str(e, "address", "?")),
+	snprintf(target, sizeof(target), "%s:%lld",
+		json_str(e, "name", json_str(e, "address", "?")),
 		(long long)json_int(e, "port", 0));
 	snprintf(count, sizeof(count), "%lld", (long long)json_int(e, "count", 1));
 	cli_table_row(t, (const char *[]){json_str(e, "time", "?"), json_str(e, "verdict", "?"),
@@ -149,7 +154,8 @@ static int policy_log(struct cli *c, struct err *err)
 
 	if (r < 0)
 		return r;
-	rest = xasprintf("/policy/log?limit=%lld%s", limit, cli_flag(c, "denied") ? "&verdict=deny" : "");
+	rest = xasprintf(
+		"/policy/log?limit=%lld%s", limit, cli_flag(c, "denied") ? "&verdict=deny" : "");
 	path = cli_agent_path(c->args[0], rest, err);
 	r = path ? cli_call(c, "GET", path, NULL, NULL, &v, err) : err->code;
 	if (r < 0)
@@ -159,7 +165,7 @@ static int policy_log(struct cli *c, struct err *err)
 		return 0;
 	}
 	cli_table_row(&t, (const char *[]){"TIME", "VERDICT", "NAME", "PROTOCOL", "COUNT", "WHY"});
-	cJSON_ArrayForEach(e, json_get(v, "entries"))
+	cJSON_ArrayForEach (e, json_get(v, "entries"))
 		log_row(&t, e);
 	cli_table_print(&t);
 	return 0;
@@ -177,7 +183,8 @@ int cli_policy(struct cli *c, struct err *err)
 	if (streq(action, "allow") || streq(action, "remove"))
 		return policy_change(c, path, action, err);
 	if (c->n_args > 2)
-		return cli_usage_error(err, "`berth policy %s %s` takes no rules", c->args[0], action);
+		return cli_usage_error(
+			err, "`berth policy %s %s` takes no rules", c->args[0], action);
 	if (streq(action, "log"))
 		return policy_log(c, err);
 	r = cli_call(c, "GET", path, NULL, NULL, &v, err);

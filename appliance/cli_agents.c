@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-static int add_number(const struct cli *c, const char *option, const char *member, long long min, long long max,
-	cJSON *body, struct err *err)
+static int add_number(const struct cli *c, const char *option, const char *member, long long min,
+	long long max, cJSON *body, struct err *err)
 {
 	long long v = -1;
 	int r = cli_number(c, option, min, max, &v, err);
@@ -41,7 +41,8 @@ static int add_labels(const struct cli *c, cJSON *body, struct err *err)
 		char *value = strchr(key, '=');
 
 		if (!value || value == key)
-			return cli_usage_error(err, "--label must look like KEY=VALUE, not '%.60s'", text);
+			return cli_usage_error(
+				err, "--label must look like KEY=VALUE, not '%.60s'", text);
 		*value++ = 0;
 		cJSON_DeleteItemFromObjectCaseSensitive(labels, key);
 		cJSON_AddStringToObject(labels, key, value);
@@ -72,7 +73,7 @@ static void print_urls(const cJSON *agent)
 {
 	const cJSON *urls = json_get(agent, "urls"), *url;
 
-	cJSON_ArrayForEach(url, urls) {
+	cJSON_ArrayForEach (url, urls) {
 		if (cJSON_IsString(url))
 			cli_print("%-13s %s", url->string, url->valuestring);
 	}
@@ -100,7 +101,8 @@ int cli_create(struct cli *c, struct err *err)
 		cli_print_json(agent);
 		return 0;
 	}
-	cli_print("%s is %s", json_str(agent, "name", c->args[0]), json_str(agent, "state", "made"));
+	cli_print(
+		"%s is %s", json_str(agent, "name", c->args[0]), json_str(agent, "state", "made"));
 	print_urls(agent);
 	printf("`berth cdp %s` prints the address with a token inside.\n", c->args[0]);
 	return 0;
@@ -115,15 +117,16 @@ static void agent_row(struct cli_table *t, const cJSON *a)
 	if (json_int(a, "disk_bytes", 0) > 0)
 		cli_format_size((double)json_int(a, "disk_bytes", 0), disk);
 	cli_table_row(t, (const char *[]){json_str(a, "name", "?"), json_str(a, "state", "?"),
-				 json_str(a, "browser", NULL), memory, disk, json_str(a, "created_at", NULL),
-				 json_str(a, "state_detail", "")});
+				 json_str(a, "browser", NULL), memory, disk,
+				 json_str(a, "created_at", NULL), json_str(a, "state_detail", "")});
 }
 
 int cli_ls(struct cli *c, struct err *err)
 {
 	const char *label = cli_option(c, "label");
 	AUTOFREE char *encoded = label ? cli_encode(label, false) : NULL;
-	AUTOFREE char *path = xasprintf("/v1/agents%s%s", label ? "?label=" : "", label ? encoded : "");
+	AUTOFREE char *path =
+		xasprintf("/v1/agents%s%s", label ? "?label=" : "", label ? encoded : "");
 	struct cli_table t = {.columns = 7};
 	AUTOJSON *v = NULL;
 	const cJSON *a;
@@ -136,12 +139,13 @@ int cli_ls(struct cli *c, struct err *err)
 		return 0;
 	}
 	if (cli_flag(c, "quiet")) {
-		cJSON_ArrayForEach(a, json_get(v, "agents"))
+		cJSON_ArrayForEach (a, json_get(v, "agents"))
 			cli_print("%s", json_str(a, "name", "?"));
 		return 0;
 	}
-	cli_table_row(&t, (const char *[]){"NAME", "STATE", "BROWSER", "MEMORY", "DISK", "CREATED", "DETAIL"});
-	cJSON_ArrayForEach(a, json_get(v, "agents"))
+	cli_table_row(&t, (const char *[]){"NAME", "STATE", "BROWSER", "MEMORY", "DISK", "CREATED",
+				  "DETAIL"});
+	cJSON_ArrayForEach (a, json_get(v, "agents"))
 		agent_row(&t, a);
 	cli_table_print(&t);
 	return 0;
@@ -169,8 +173,9 @@ static void print_list(const cJSON *m)
 	const cJSON *item;
 	bool first = true;
 
-	cJSON_ArrayForEach(item, m) {
-		cli_print("%-13s %s", first ? m->string : "", cJSON_IsString(item) ? item->valuestring : "?");
+	cJSON_ArrayForEach (item, m) {
+		cli_print("%-13s %s", first ? m->string : "",
+			cJSON_IsString(item) ? item->valuestring : "?");
 		first = false;
 	}
 	if (first)
@@ -182,14 +187,15 @@ static void print_agent(const cJSON *agent)
 	char size[32];
 	const cJSON *m;
 
-	cJSON_ArrayForEach(m, agent) {
+	cJSON_ArrayForEach (m, agent) {
 		if (cJSON_IsArray(m)) {
 			print_list(m);
 		} else if (streq(m->string, "urls")) {
 			print_urls(agent);
 		} else if (streq(m->string, "memory_bytes") || streq(m->string, "disk_bytes")) {
 			cli_format_size(m->valuedouble, size);
-			cli_print("%-13s %s", m->string[0] == 'm' ? "memory_used" : "disk_used", size);
+			cli_print("%-13s %s", m->string[0] == 'm' ? "memory_used" : "disk_used",
+				size);
 		} else {
 			print_member(m);
 		}
@@ -215,8 +221,8 @@ struct verb {
 	const char *method, *rest, *doing, *done;
 };
 
-static int act_on(struct cli *c, const char *name, const struct verb *verb, cJSON *body, cJSON **ret,
-	struct err *err)
+static int act_on(struct cli *c, const char *name, const struct verb *verb, cJSON *body,
+	cJSON **ret, struct err *err)
 {
 	AUTOFREE char *path = cli_agent_path(name, verb->rest, err);
 	AUTOFREE char *doing = xasprintf("%s %s", verb->doing, name);

@@ -60,7 +60,8 @@ static int on_event(void *data, const char *event, const cJSON *json, struct err
 	struct waiting *w = data;
 
 	if (streq(event, "progress")) {
-		progress_step(&w->progress, json_str(json, "step", ""), json_str(json, "detail", NULL));
+		progress_step(
+			&w->progress, json_str(json, "step", ""), json_str(json, "detail", NULL));
 		return 0;
 	}
 	if (streq(event, "error")) {
@@ -93,7 +94,8 @@ static int read_whole(struct http_stream *s, cJSON **ret, struct err *err)
 	while ((n = http_read(s, all + len, room - len, err)) > 0) {
 		len += (size_t)n;
 		if (len > HTTP_JSON_MAX)
-			return err_set(err, EFBIG, "the gateway's answer is over %u MiB", HTTP_JSON_MAX >> 20);
+			return err_set(err, EFBIG, "the gateway's answer is over %u MiB",
+				HTTP_JSON_MAX >> 20);
 		if (len == room)
 			all = xrealloc(all, room *= 2);
 	}
@@ -104,8 +106,8 @@ static int read_whole(struct http_stream *s, cJSON **ret, struct err *err)
 }
 
 /* A request that may take long: asked for as events, shown as progress. */
-static int call_waiting(struct http_client *client, struct http_request *rq, const char *doing, cJSON **ret,
-	struct err *err)
+static int call_waiting(struct http_client *client, struct http_request *rq, const char *doing,
+	cJSON **ret, struct err *err)
 {
 	struct waiting w = {.result = NULL};
 	struct http_stream *s = NULL;
@@ -120,15 +122,15 @@ static int call_waiting(struct http_client *client, struct http_request *rq, con
 		r = http_answer(s, err);
 	if (r == 0)
 		r = streq(http_type(s), "text/event-stream") ? read_events(s, &w, err)
-							      : read_whole(s, &w.result, err);
+							     : read_whole(s, &w.result, err);
 	http_close(s);
 	progress_end(&w.progress, r == 0);
 	*ret = w.result;
 	return r;
 }
 
-int cli_call(struct cli *c, const char *method, const char *path, cJSON *body, const char *doing, cJSON **ret,
-	struct err *err)
+int cli_call(struct cli *c, const char *method, const char *path, cJSON *body, const char *doing,
+	cJSON **ret, struct err *err)
 {
 	struct http_client *client = cli_client(c, err);
 	struct http_request rq = {.method = method, .path = path, .json = body};

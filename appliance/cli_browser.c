@@ -14,8 +14,8 @@
 #define SCREENSHOT_MAX (64u << 20)
 
 /*
- * A token for this one agent. A caller elsewhere whose own token may not make tokens gets that one: it drives
- * the agent or the address will be refused like any other.
+ * A token for this one agent. A caller elsewhere whose own token may not make tokens gets that one:
+ * it drives the agent or the address will be refused like any other.
  */
 static int cdp_token(struct cli *c, const char *name, cJSON **ret, struct err *err)
 {
@@ -65,7 +65,8 @@ int cli_cdp(struct cli *c, struct err *err)
 	if (r < 0)
 		return r;
 	cdp = json_str(urls, "cdp", "");
-	url = xasprintf("%s%ctoken=%s", cdp, strchr(cdp, '?') ? '&' : '?', json_str(token, "token", ""));
+	url = xasprintf(
+		"%s%ctoken=%s", cdp, strchr(cdp, '?') ? '&' : '?', json_str(token, "token", ""));
 	if (!c->json) {
 		cli_print("%s", url);
 		return 0;
@@ -99,8 +100,8 @@ int cli_open(struct cli *c, struct err *err)
 	if (c->json)
 		cli_print_json(page);
 	else
-		cli_print("%lld %s %s", (long long)json_int(page, "status", 0), json_str(page, "url", "?"),
-			json_str(page, "title", ""));
+		cli_print("%lld %s %s", (long long)json_int(page, "status", 0),
+			json_str(page, "url", "?"), json_str(page, "title", ""));
 	return 0;
 }
 
@@ -203,7 +204,8 @@ int cli_port(struct cli *c, struct err *err)
 	if (!path)
 		return err->code;
 	if (c->n_args > 1 && !parse_u64(c->args[1], 1, 65535, &port))
-		return cli_usage_error(err, "PORT must be a number from 1 to 65535, not '%.40s'", c->args[1]);
+		return cli_usage_error(
+			err, "PORT must be a number from 1 to 65535, not '%.40s'", c->args[1]);
 	body = close ? NULL : cJSON_CreateObject();
 	if (port)
 		cJSON_AddNumberToObject(body, "port", (double)port);

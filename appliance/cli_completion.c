@@ -5,13 +5,14 @@
 #include <string.h>
 
 /*
- * bash and zsh (through its bashcompinit) share one script: a function that finds the verb among the words and
- * looks up, by verb, the options, the options with a value, and what each argument is. Names of agents come
- * from `berth ls --quiet`.
+ * bash and zsh (through its bashcompinit) share one script: a function that finds the verb among
+ * the words and looks up, by verb, the options, the options with a value, and what each argument
+ * is. Names of agents come from `berth ls --quiet`.
  */
 static const char *kind_name(enum cli_kind kind)
 {
-	static const char *const names[] = {"nothing", "agent", "file", "folder", "remote", "verb", "words"};
+	static const char *const names[] = {
+		"nothing", "agent", "file", "folder", "remote", "verb", "words"};
 
 	return names[kind];
 }
@@ -99,7 +100,8 @@ static const char bash_head[] =
 	"\tcase $kind in\n"
 	"\tagent) COMPREPLY=($(compgen -W \"$(berth ls --quiet 2>/dev/null)\" -- \"$cur\")) ;;\n"
 	"\tverb) COMPREPLY=($(compgen -W \"$verbs\" -- \"$cur\")) ;;\n"
-	"\twords:*) kind=${kind#words:}; COMPREPLY=($(compgen -W \"${kind//,/ }\" -- \"$cur\")) ;;\n"
+	"\twords:*) kind=${kind#words:}; COMPREPLY=($(compgen -W \"${kind//,/ }\" -- \"$cur\")) "
+	";;\n"
 	"\tfolder) COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
 	"\tfile) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
 	"\tremote)\n"
@@ -111,12 +113,11 @@ static const char bash_head[] =
 	"\tkind=\n"
 	"\tcase $1 in\n";
 
-static const char bash_middle[] =
-	"\tesac\n"
-	"}\n"
-	"_berth_command() {\n"
-	"\toptions= args= known=1\n"
-	"\tcase $1 in\n";
+static const char bash_middle[] = "\tesac\n"
+				  "}\n"
+				  "_berth_command() {\n"
+				  "\toptions= args= known=1\n"
+				  "\tcase $1 in\n";
 
 static const char bash_tail[] =
 	"\t*) known= ;;\n"
@@ -245,11 +246,13 @@ static void fish_command(const struct cli_command *c)
 	fish_quote(space ? "more commands" : c->summary);
 	putchar('\n');
 	if (space) {
-		printf("complete -c berth -n '__fish_seen_subcommand_from %.*s' -a %s -d ", first, c->name, space + 1);
+		printf("complete -c berth -n '__fish_seen_subcommand_from %.*s' -a %s -d ", first,
+			c->name, space + 1);
 		fish_quote(c->summary);
 		putchar('\n');
-		seen = xasprintf("__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s", first,
-			c->name, space + 1);
+		seen = xasprintf(
+			"__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s",
+			first, c->name, space + 1);
 	} else {
 		seen = xasprintf("__fish_seen_subcommand_from %s", c->name);
 	}

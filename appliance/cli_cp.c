@@ -43,7 +43,8 @@ static int on_tick(void *data)
 	return interrupted;
 }
 
-/* "NAME:PATH" split; false for a path of this machine ("./a:b" is one). *name is the caller's to free. */
+/* "NAME:PATH" split; false for a path of this machine ("./a:b" is one). *name is the caller's to
+ * free. */
 static bool split_remote(const char *text, char **name, const char **path)
 {
 	const char *colon = strchr(text, ':');
@@ -69,7 +70,8 @@ static int parse_size(const char *text, uint64_t *ret, struct err *err)
 		number[n - 1] = 0;
 	}
 	if (!parse_u64(number, 1, UINT64_MAX >> 1 >> shift, ret))
-		return cli_usage_error(err, "--max-size must look like 500M or 20G, not '%.40s'", text);
+		return cli_usage_error(
+			err, "--max-size must look like 500M or 20G, not '%.40s'", text);
 	*ret <<= shift;
 	return 0;
 }
@@ -83,7 +85,8 @@ static char *files_path(struct copy *k, const char *name, const char *path, cons
 	return cli_agent_path(name, whole, k->err);
 }
 
-static int begin(struct copy *k, struct http_request *rq, const char *name, const char *path, const char *query)
+static int begin(struct copy *k, struct http_request *rq, const char *name, const char *path,
+	const char *query)
 {
 	AUTOFREE char *where = files_path(k, name, path, query);
 
@@ -102,7 +105,8 @@ static bool remote_is_folder(struct copy *k, const char *name, const char *path)
 {
 	struct http_request rq = {.method = "GET"};
 	struct err keep = *k->err;
-	bool folder = begin(k, &rq, name, path, "?list=1") == 0 && http_answer(k->stream, k->err) == 0;
+	bool folder =
+		begin(k, &rq, name, path, "?list=1") == 0 && http_answer(k->stream, k->err) == 0;
 
 	*k->err = keep;
 	return folder;
@@ -124,8 +128,8 @@ static void on_note(void *data, const char *path, const char *why, const struct 
 	for (char *p = shown; *p; p++)
 		if ((unsigned char)*p < 32 || *p == 127)
 			*p = '?';
-	fprintf(stderr, "%sberth: left out %s: %s%s\n", k->progress.shown ? "\r\033[K" : "", shown, why,
-		so_far->skipped == WARNINGS_MAX ? " (and perhaps more)" : "");
+	fprintf(stderr, "%sberth: left out %s: %s%s\n", k->progress.shown ? "\r\033[K" : "", shown,
+		why, so_far->skipped == WARNINGS_MAX ? " (and perhaps more)" : "");
 }
 
 static ssize_t on_source(void *data, void *buf, size_t n, struct err *err)
@@ -161,7 +165,8 @@ static char *local_target(const char *dst, const char *src)
 	while (strlen(copy) > 1 && copy[strlen(copy) - 1] == '/')
 		copy[strlen(copy) - 1] = 0;
 	base = last_name(copy);
-	if (!base[0] || streq(base, ".") || streq(base, "..") || stat(dst, &st) < 0 || !S_ISDIR(st.st_mode))
+	if (!base[0] || streq(base, ".") || streq(base, "..") || stat(dst, &st) < 0 ||
+		!S_ISDIR(st.st_mode))
 		return xstrdup(dst);
 	return xasprintf("%s%s%s", dst, dst[strlen(dst) - 1] == '/' ? "" : "/", base);
 }
@@ -178,7 +183,8 @@ static int receive_into(struct copy *k, int fd, const char *target)
 		if (k->stats.bytes > k->limits.max_bytes) {
 			err_set(k->err, EFBIG, "the file is over the limit of %llu bytes",
 				(unsigned long long)k->limits.max_bytes);
-			return err_hint(k->err, "raise it with --max-size if that is what you expect");
+			return err_hint(
+				k->err, "raise it with --max-size if that is what you expect");
 		}
 		r = write_all(fd, piece, (size_t)n);
 		if (r < 0)
@@ -203,7 +209,8 @@ static int receive_file(struct copy *k, const char *target)
 		return receive_into(k, STDOUT_FILENO, "the standard output");
 	if (stat(target, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
 		fd = open(target, O_WRONLY | O_CLOEXEC);
-		return fd < 0 ? err_sys(k->err, "cannot open %s", target) : receive_into(k, fd, target);
+		return fd < 0 ? err_sys(k->err, "cannot open %s", target)
+			      : receive_into(k, fd, target);
 	}
 	fd = mkostemp(tmp, O_CLOEXEC);
 	if (fd < 0)
@@ -286,7 +293,8 @@ static int send_bytes(struct copy *k, int fd, const char *src)
 	return 0;
 }
 
-/* The gateway's answer, also when it refused before it had everything: that says more than "broken off". */
+/* The gateway's answer, also when it refused before it had everything: that says more than "broken
+ * off". */
 static int conclude(struct copy *k, int r)
 {
 	if (r < 0 && r != -EPIPE)
@@ -342,7 +350,8 @@ static int copy_between(struct copy *k, const char *src, const char *dst)
 	bool down = split_remote(src, &from, &from_path), up = split_remote(dst, &to, &to_path);
 
 	if (down == up) {
-		cli_usage_error(k->err, "one side of a copy must be NAME:PATH and the other a path here");
+		cli_usage_error(
+			k->err, "one side of a copy must be NAME:PATH and the other a path here");
 		return err_hint(k->err, "a file here with a colon in its name is ./its:name");
 	}
 	k->client = cli_client(k->c, k->err);

@@ -19,15 +19,16 @@ static void on_busy(void *data, const char *name)
 
 static void on_finding(void *data, const char *name, const struct doctor_finding *f)
 {
-	static const char *const lines[] = {"ok", "warn", "FAIL"}, *const words[] = {"ok", "warn", "fail"};
+	static const char *const lines[] = {"ok", "warn", "FAIL"}, *const words[] = {
+									   "ok", "warn", "fail"};
 	struct report *r = data;
 	cJSON *o;
 
 	if (!r->list) {
 		if (r->progress.tty)
 			fprintf(stderr, "\r\033[K");
-		cli_print("%-5s %s%s%s%s%s", lines[f->result], f->what, f->cause[0] ? " — " : "", f->cause,
-			f->way_out[0] ? "; " : "", f->way_out);
+		cli_print("%-5s %s%s%s%s%s", lines[f->result], f->what, f->cause[0] ? " — " : "",
+			f->cause, f->way_out[0] ? "; " : "", f->way_out);
 		fflush(stdout);
 		return;
 	}
@@ -55,7 +56,8 @@ int cli_doctor(struct cli *c, struct err *err)
 		cJSON_AddItemToObject(all, "checks", r.list);
 		cli_print_json(all);
 	} else {
-		printf("%s\n", fine ? "Agents can run here." : "Agents cannot run here until what FAILs is put right.");
+		printf("%s\n", fine ? "Agents can run here."
+				    : "Agents cannot run here until what FAILs is put right.");
 	}
 	return fine ? 0 : 1;
 }

@@ -1,4 +1,5 @@
-/* berth exec: a command in the agent, over a WebSocket (docs/internals.md, "Exec over WebSocket"). */
+/* berth exec: a command in the agent, over a WebSocket (docs/internals.md, "Exec over WebSocket").
+ */
 #include "cli.h"
 #include "http_client.h"
 #include "cli_ws.h"
@@ -13,10 +14,11 @@
 #include <termios.h>
 
 /*
- * Theory of operation. One loop polls the connection, the standard input and a pipe that signal handlers write
- * to. What the command prints is written with blocking calls: while the reader of our output is slow the
- * connection is not read, so the guest's command waits too. The standard input is read only while little waits
- * to be sent. The exit status arrives in the last message; the connection ending without one is an error.
+ * Theory of operation. One loop polls the connection, the standard input and a pipe that signal
+ * handlers write to. What the command prints is written with blocking calls: while the reader of
+ * our output is slow the connection is not read, so the guest's command waits too. The standard
+ * input is read only while little waits to be sent. The exit status arrives in the last message;
+ * the connection ending without one is an error.
  */
 #define STDIN_PIECE 32768
 #define QUEUE_HIGH 262144
@@ -65,7 +67,8 @@ static void raw_terminal(struct exec *e)
 {
 	struct termios t;
 
-	if (!e->tty || !e->stdin_open || !isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &e->saved) < 0)
+	if (!e->tty || !e->stdin_open || !isatty(STDIN_FILENO) ||
+		tcgetattr(STDIN_FILENO, &e->saved) < 0)
 		return;
 	t = e->saved;
 	cfmakeraw(&t);
@@ -164,7 +167,8 @@ static void take_end(struct exec *e)
 	cJSON_Delete(v);
 }
 
-static void on_message(void *data, enum ws_op op, const uint8_t *p, size_t n, bool first, bool final)
+static void on_message(
+	void *data, enum ws_op op, const uint8_t *p, size_t n, bool first, bool final)
 {
 	struct exec *e = data;
 
@@ -248,7 +252,8 @@ static int check_env(const struct cli *c, struct err *err)
 
 	for (size_t i = 0; (text = cli_nth(c, "env", i)); i++)
 		if (!strchr(text, '=') || text[0] == '=')
-			return cli_usage_error(err, "--env must look like NAME=VALUE, not '%.60s'", text);
+			return cli_usage_error(
+				err, "--env must look like NAME=VALUE, not '%.60s'", text);
 	return 0;
 }
 
@@ -262,7 +267,8 @@ static int converse(struct cli *c, struct exec *e)
 	cJSON_free(text);
 	cJSON_Delete(hello);
 	if (!e->stdin_open)
-		ws_client_send(e->ws, WS_BINARY, "", 1); /* channel 0, no bytes: the end of the input */
+		ws_client_send(
+			e->ws, WS_BINARY, "", 1); /* channel 0, no bytes: the end of the input */
 	while (r == 0 && !e->done)
 		r = turn(e);
 	return r < 0 ? r : e->failure;

@@ -93,7 +93,8 @@ void cli_print_overview(void)
 
 	printf("Usage: berth COMMAND [OPTION]... [ARGUMENT]...\n\n");
 	print_wrapped(stdout,
-		"berth gives every agent one computer of its own: a small virtual machine with a browser, driven over CDP, "
+		"berth gives every agent one computer of its own: a small virtual machine with a "
+		"browser, driven over CDP, "
 		"whose network reaches only what you allow.",
 		0, 0);
 	for (size_t i = 0; i < cli_n_commands; i++) {
@@ -104,7 +105,8 @@ void cli_print_overview(void)
 	printf("\nOptions of every command:\n");
 	for (const struct cli_option *o = cli_global_options; o->name; o++)
 		print_option(o);
-	printf("\n`berth help COMMAND` explains one. First steps: berth doctor, berth up, berth create NAME.\n");
+	printf("\n`berth help COMMAND` explains one. First steps: berth doctor, berth up, berth "
+	       "create NAME.\n");
 }
 
 void cli_print_group(const char *first_word)
@@ -113,7 +115,8 @@ void cli_print_group(const char *first_word)
 
 	printf("Usage: berth %s COMMAND\n\n", first_word);
 	for (size_t i = 0; i < cli_n_commands; i++)
-		if (strncmp(cli_commands[i].name, first_word, n) == 0 && cli_commands[i].name[n] == ' ')
+		if (strncmp(cli_commands[i].name, first_word, n) == 0 &&
+			cli_commands[i].name[n] == ' ')
 			printf("  %-14s %s\n", cli_commands[i].name, cli_commands[i].summary);
 	printf("\n`berth help %s COMMAND` explains one.\n", first_word);
 }
@@ -191,25 +194,36 @@ static const char man_head[] =
 	".SH NAME\nberth \\- one virtual machine with a browser for every agent\n"
 	".SH SYNOPSIS\n.B berth\n.I COMMAND\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n"
 	".SH DESCRIPTION\n"
-	"berth gives every agent one computer of its own: a small virtual machine with a headless browser that is driven "
-	"over the Chrome DevTools Protocol (CDP), keeps its profile, files and packages, and reaches only those names on "
+	"berth gives every agent one computer of its own: a small virtual machine with a headless "
+	"browser that is driven "
+	"over the Chrome DevTools Protocol (CDP), keeps its profile, files and packages, and "
+	"reaches only those names on "
 	"the network that its policy allows.\n.PP\n"
-	"The command speaks HTTP to the appliance's gateway: to the one on this machine through a unix socket in the state "
-	"folder, or to one elsewhere with a URL and a token. Names of agents are 1 to 63 of a\\-z, 0\\-9 and \\(aq\\-\\(aq, "
+	"The command speaks HTTP to the appliance's gateway: to the one on this machine through a "
+	"unix socket in the state "
+	"folder, or to one elsewhere with a URL and a token. Names of agents are 1 to 63 of a\\-z, "
+	"0\\-9 and \\(aq\\-\\(aq, "
 	"not starting with \\(aq\\-\\(aq.\n"
 	".SH COMMON OPTIONS\n";
 
 static const char man_tail[] =
-	".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nRefused or failed; one line on the standard error says what, why and "
-	"what to do.\n.TP\n.B 2\nWrong usage.\n.PP\n.B berth exec\nends with the exit status of the command, or with "
+	".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nRefused or failed; one line on the standard "
+	"error says what, why and "
+	"what to do.\n.TP\n.B 2\nWrong usage.\n.PP\n.B berth exec\nends with the exit status of "
+	"the command, or with "
 	"128 + N when signal N ended it.\n"
-	".SH ENVIRONMENT\n.TP\n.B BERTH_STATE\nThe state folder of this machine\\(aqs appliance; by default "
-	"/var/lib/berth for root and ~/.local/share/berth for others. With different folders several appliances run side "
-	"by side.\n.TP\n.BR BERTH_URL \", \" BERTH_TOKEN\nA gateway elsewhere and the token to show there, as with "
+	".SH ENVIRONMENT\n.TP\n.B BERTH_STATE\nThe state folder of this machine\\(aqs appliance; "
+	"by default "
+	"/var/lib/berth for root and ~/.local/share/berth for others. With different folders "
+	"several appliances run side "
+	"by side.\n.TP\n.BR BERTH_URL \", \" BERTH_TOKEN\nA gateway elsewhere and the token to "
+	"show there, as with "
 	"\\-\\-url and \\-\\-token.\n"
-	".SH FILES\n.TP\n.I STATE/run/api/api.sock\nThe local socket. Whoever may open it is admin.\n.TP\n"
+	".SH FILES\n.TP\n.I STATE/run/api/api.sock\nThe local socket. Whoever may open it is "
+	"admin.\n.TP\n"
 	".I STATE/berth.conf\nThe configuration, see \\fBberth.conf\\fR(5).\n"
-	".SH SEE ALSO\n.BR berth.conf (5),\n.BR berthd (8),\n.BR berth\\-gateway (8),\n.BR berth\\-policy (8)\n";
+	".SH SEE ALSO\n.BR berth.conf (5),\n.BR berthd (8),\n.BR berth\\-gateway (8),\n.BR "
+	"berth\\-policy (8)\n";
 
 void cli_print_man(void)
 {

@@ -10,8 +10,9 @@ static void print_event(const cJSON *e)
 {
 	const char *agent = json_str(e, "agent", ""), *by = json_str(e, "by", "");
 
-	cli_print("%s  %-18s %s%s%s%s%s%s", json_str(e, "time", "?"), json_str(e, "type", "?"), agent,
-		agent[0] ? "  " : "", json_str(e, "detail", ""), by[0] ? "  (by " : "", by, by[0] ? ")" : "");
+	cli_print("%s  %-18s %s%s%s%s%s%s", json_str(e, "time", "?"), json_str(e, "type", "?"),
+		agent, agent[0] ? "  " : "", json_str(e, "detail", ""), by[0] ? "  (by " : "", by,
+		by[0] ? ")" : "");
 }
 
 /* One JSON object per line, for programs that follow. */
@@ -71,7 +72,7 @@ static int history(struct cli *c, const char *base, struct err *err)
 		return 0;
 	}
 	list = cJSON_IsArray(v) ? v : json_get(v, "events");
-	cJSON_ArrayForEach(e, list)
+	cJSON_ArrayForEach (e, list)
 		print_event(e);
 	return 0;
 }

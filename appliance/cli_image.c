@@ -25,9 +25,10 @@ static int builder_args(const struct cli *c, const char *out, const char **args)
 	if (cli_flag(c, "no-update"))
 		args[n++] = "--no-update";
 	for (size_t i = 0; i < c->n_values && n + 2 < ARGS_MAX; i++) {
-		static const char *const names[] = {"flavor", "mirror", "security-mirror", "extra-packages", "ca"};
-		static const char *const given[] = {"--flavor", "--mirror", "--security-mirror",
-			"--extra-packages", "--ca"};
+		static const char *const names[] = {
+			"flavor", "mirror", "security-mirror", "extra-packages", "ca"};
+		static const char *const given[] = {
+			"--flavor", "--mirror", "--security-mirror", "--extra-packages", "--ca"};
 
 		for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
 			if (!streq(c->values[i].option->name, names[k]))
@@ -94,7 +95,8 @@ static int give_entry(const char *path, const struct stat *st, int type, struct 
 	return lchown(path, give_to, give_to);
 }
 
-/* What root builds belongs to the appliance's root, who may remove it; the folder's owner says who that is. */
+/* What root builds belongs to the appliance's root, who may remove it; the folder's owner says who
+ * that is. */
 static int give_away(const char *images, const char *id, struct err *err)
 {
 	AUTOFREE char *dir = xasprintf("%s/%s", images, id);
@@ -103,7 +105,9 @@ static int give_away(const char *images, const char *id, struct err *err)
 	if (geteuid() != 0 || stat(images, &st) < 0 || st.st_uid == 0)
 		return 0;
 	give_to = st.st_uid;
-	return nftw(dir, give_entry, 8, FTW_PHYS) < 0 ? err_sys(err, "cannot give %s to the appliance", dir) : 0;
+	return nftw(dir, give_entry, 8, FTW_PHYS) < 0
+		       ? err_sys(err, "cannot give %s to the appliance", dir)
+		       : 0;
 }
 
 static int make_folders(const char *state, const char *images, struct err *err)
@@ -125,13 +129,15 @@ static int make_folders(const char *state, const char *images, struct err *err)
 
 int cli_image_build(struct cli *c, struct err *err)
 {
-	AUTOFREE char *program = path_libexec("berth-image-build"), *images = path_in(c->state, "images");
+	AUTOFREE char *program = path_libexec("berth-image-build"),
+		      *images = path_in(c->state, "images");
 	const char *args[ARGS_MAX + 2];
 	char id[ID_MAX] = "";
 	int r;
 
 	if (c->url)
-		return cli_usage_error(err, "an image is built on the appliance's own machine; leave out --url");
+		return cli_usage_error(
+			err, "an image is built on the appliance's own machine; leave out --url");
 	if (access(program, X_OK) < 0) {
 		err_sys(err, "%s", program);
 		return err_hint(err, "install berth again: meson install -C build/quickstart");
@@ -176,7 +182,7 @@ int cli_image_ls(struct cli *c, struct err *err)
 		return 0;
 	}
 	cli_table_row(&t, (const char *[]){"ID", "FLAVOR", "BUILT", "SIZE", "PACKAGES", ""});
-	cJSON_ArrayForEach(i, json_get(v, "images"))
+	cJSON_ArrayForEach (i, json_get(v, "images"))
 		image_row(&t, i);
 	cli_table_print(&t);
 	return 0;

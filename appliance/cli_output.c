@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* Names, titles and log lines come from guests: nothing in them may move the cursor or forge a line. */
+/* Names, titles and log lines come from guests: nothing in them may move the cursor or forge a
+ * line. */
 static void put_safe(FILE *f, const char *s)
 {
 	for (; *s; s++)

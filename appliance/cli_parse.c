@@ -26,7 +26,8 @@ bool cli_is_usage_error(const struct err *err)
 	return streq(err->type, "usage");
 }
 
-/* Edits (insert, delete, replace, swap neighbours) between two short words; WORD_MAX when one is too long. */
+/* Edits (insert, delete, replace, swap neighbours) between two short words; WORD_MAX when one is
+ * too long. */
 static size_t distance(const char *a, const char *b)
 {
 	size_t n = strlen(a), m = strlen(b), d[WORD_MAX + 1][WORD_MAX + 1];
@@ -39,7 +40,8 @@ static size_t distance(const char *a, const char *b)
 				d[i][j] = i + j;
 				continue;
 			}
-			d[i][j] = MIN(MIN(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+			d[i][j] = MIN(MIN(d[i - 1][j], d[i][j - 1]) + 1,
+				d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				d[i][j] = MIN(d[i][j], d[i - 2][j - 2] + 1);
 		}
@@ -115,7 +117,8 @@ static int unknown_verb(const char *group, const char *word, struct err *err)
 	return err_hint(err, "`berth --help` lists the commands");
 }
 
-static const struct cli_option *find_option(const struct cli_option *list, const char *name, size_t n)
+static const struct cli_option *find_option(
+	const struct cli_option *list, const char *name, size_t n)
 {
 	for (; list->name; list++)
 		if (strncmp(list->name, name, n) == 0 && !list->name[n])
@@ -182,8 +185,8 @@ struct words {
 };
 
 /* The value that belongs to an option: what stands behind '=' or the next word. */
-static int take_value(struct cli *c, const struct cli_option *o, const char *attached, struct words *w,
-	struct err *err)
+static int take_value(struct cli *c, const struct cli_option *o, const char *attached,
+	struct words *w, struct err *err)
 {
 	if (!o->value) {
 		if (attached)
@@ -193,7 +196,8 @@ static int take_value(struct cli *c, const struct cli_option *o, const char *att
 	if (attached)
 		return add_value(c, o, attached, err);
 	if (w->i == w->n)
-		return cli_usage_error(err, "--%s needs a value: --%s %s", o->name, o->name, o->value);
+		return cli_usage_error(
+			err, "--%s needs a value: --%s %s", o->name, o->name, o->value);
 	return add_value(c, o, w->v[w->i++], err);
 }
 
@@ -278,8 +282,8 @@ static int check_args(const struct cli *c, struct err *err)
 			return err_hint(err, "`berth %s --help` explains", c->command->name);
 		}
 		if (n < c->n_args && a->words && !word_fits(a->words, c->args[n])) {
-			cli_usage_error(err, "%s of `berth %s` cannot be '%.60s'", a->name, c->command->name,
-				c->args[n]);
+			cli_usage_error(err, "%s of `berth %s` cannot be '%.60s'", a->name,
+				c->command->name, c->args[n]);
 			return err_hint(err, "it is one of: %s", a->words);
 		}
 		if (a->repeat)
@@ -287,7 +291,8 @@ static int check_args(const struct cli *c, struct err *err)
 	}
 	if (c->n_args <= n)
 		return 0;
-	cli_usage_error(err, "`berth %s` does not know what to do with '%.60s'", c->command->name, c->args[n]);
+	cli_usage_error(err, "`berth %s` does not know what to do with '%.60s'", c->command->name,
+		c->args[n]);
 	return err_hint(err, "`berth %s --help` explains", c->command->name);
 }
 
@@ -378,8 +383,8 @@ int cli_number(const struct cli *c, const char *name, long long min, long long m
 	if (!text)
 		return 0;
 	if (!parse_u64(text, (uint64_t)min, (uint64_t)max, &v))
-		return cli_usage_error(err, "--%s must be a number from %lld to %lld, not '%.40s'", name, min, max,
-			text);
+		return cli_usage_error(err, "--%s must be a number from %lld to %lld, not '%.40s'",
+			name, min, max, text);
 	*ret = (long long)v;
 	return 0;
 }

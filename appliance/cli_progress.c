@@ -1,4 +1,5 @@
-/* What a waiting person sees on stderr: a spinner with the step and the time on a terminal, plain lines elsewhere. */
+/* What a waiting person sees on stderr: a spinner with the step and the time on a terminal, plain
+ * lines elsewhere. */
 #include "cli_progress.h"
 #include "cli.h"
 #include "util.h"
@@ -18,7 +19,8 @@ static unsigned columns(void)
 
 void progress_start(struct progress *p, const char *doing)
 {
-	*p = (struct progress){.doing = doing, .started_ms = now_ms(), .tty = isatty(STDERR_FILENO)};
+	*p = (struct progress){
+		.doing = doing, .started_ms = now_ms(), .tty = isatty(STDERR_FILENO)};
 	p->quiet = !doing;
 }
 
@@ -30,8 +32,8 @@ void progress_tick(struct progress *p)
 
 	if (p->quiet || !p->tty || ms < SHOW_AFTER_MS)
 		return;
-	snprintf(line, sizeof(line), "%s %s%s%s  %llu s", frames[p->frame++ % ARRAY_SIZE(frames)], p->doing,
-		p->step[0] ? ": " : "", p->step, (unsigned long long)ms / 1000);
+	snprintf(line, sizeof(line), "%s %s%s%s  %llu s", frames[p->frame++ % ARRAY_SIZE(frames)],
+		p->doing, p->step[0] ? ": " : "", p->step, (unsigned long long)ms / 1000);
 	fprintf(stderr, "\r\033[K%.*s", (int)columns() - 1, line);
 	fflush(stderr);
 	p->shown = true;
@@ -41,7 +43,8 @@ void progress_step(struct progress *p, const char *step, const char *detail)
 {
 	char text[sizeof(p->step)];
 
-	snprintf(text, sizeof(text), "%s%s%s", step, detail && detail[0] ? ", " : "", detail ? detail : "");
+	snprintf(text, sizeof(text), "%s%s%s", step, detail && detail[0] ? ", " : "",
+		detail ? detail : "");
 	for (char *c = text; *c; c++)
 		if ((unsigned char)*c < 32 || *c == 127)
 			*c = '?';

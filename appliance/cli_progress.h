@@ -1,4 +1,5 @@
-/* What a waiting person sees on stderr: a spinner with the step and the time on a terminal, plain lines elsewhere. */
+/* What a waiting person sees on stderr: a spinner with the step and the time on a terminal, plain
+ * lines elsewhere. */
 #ifndef BERTH_CLI_PROGRESS_H
 #define BERTH_CLI_PROGRESS_H
 

@@ -12,11 +12,13 @@
 #include <sys/stat.h>
 
 /*
- * Theory of operation. libarchive only reads and writes the tar format; every name is opened here, component by
- * component from the destination's descriptor with O_NOFOLLOW, so that neither ".." nor a link (ours, the
- * guest's, or one made meanwhile) leads anywhere else. A link of the guest is made only if its target is some
- * ".."s, no more than the link is deep, and then names without any: as all other links obey the same rule, what
- * it leads to is below the destination. Files are always new ones: what had the name before is unlinked first.
+ * Theory of operation. libarchive only reads and writes the tar format; every name is opened here,
+ * component by component from the destination's descriptor with O_NOFOLLOW, so that neither ".."
+ * nor a link (ours, the guest's, or one made meanwhile) leads anywhere else. A link of the guest is
+ * made only if its target is some
+ * ".."s, no more than the link is deep, and then names without any: as all other links obey the
+ * same rule, what it leads to is below the destination. Files are always new ones: what had the
+ * name before is unlinked first.
  */
 #define PIECE 65536
 #define DEPTH_MAX 128
@@ -57,7 +59,8 @@ static void tell(struct unpack *u, const char *path, const char *why)
 static int refuse(struct unpack *u, const char *path, const char *why)
 {
 	err_set(u->err, EPERM, "the agent sent '%.200s', %s", path, why);
-	return err_hint(u->err, "nothing outside the destination was touched; look at what runs in this agent");
+	return err_hint(u->err,
+		"nothing outside the destination was touched; look at what runs in this agent");
 }
 
 /* Components without "." in buf, in place; their number, or negative for a name that may not be. */
@@ -114,14 +117,16 @@ static int clear_name(struct unpack *u, int dir, const char *name, const char *p
 	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno == EISDIR || errno == EPERM)
-		return err_set(u->err, EISDIR, "%.200s is a folder here and not one in the agent", path);
+		return err_set(
+			u->err, EISDIR, "%.200s is a folder here and not one in the agent", path);
 	return err_sys(u->err, "cannot replace %.200s", path);
 }
 
 static int over_limit(struct unpack *u, const char *what, const char *option)
 {
 	err_set(u->err, EFBIG, "the copy is over its limit of %s", what);
-	return err_hint(u->err, "raise it with %s if that is what you expect of this agent", option);
+	return err_hint(
+		u->err, "raise it with %s if that is what you expect of this agent", option);
 }
 
 static int write_at(struct unpack *u, int fd, const char *p, size_t n, off_t at, const char *path)
@@ -146,7 +151,8 @@ static int unpack_failed(struct unpack *u, struct archive *a)
 		return u->err ? u->err->code : -EIO;
 	err_set(u->err, EPROTO, "the agent's folder did not arrive as a proper tar: %s",
 		archive_error_string(a) ? archive_error_string(a) : "unknown");
-	return err_hint(u->err, "try again; `berth log` tells if the agent was restarted meanwhile");
+	return err_hint(
+		u->err, "try again; `berth log` tells if the agent was restarted meanwhile");
 }
 
 /* An entry's bytes, holes counted as if they were bytes. */
@@ -174,11 +180,13 @@ static int copy_data(struct unpack *u, struct archive *a, int fd, const char *pa
 }
 
 /* A sparse file may end in a hole. */
-static int settle_size(struct unpack *u, struct archive_entry *e, int fd, uint64_t before, const char *path)
+static int settle_size(
+	struct unpack *u, struct archive_entry *e, int fd, uint64_t before, const char *path)
 {
 	la_int64_t size = archive_entry_size_is_set(e) ? archive_entry_size(e) : 0;
 
-	if (size < 0 || (uint64_t)size > u->limits->max_bytes || before + (uint64_t)size > u->limits->max_bytes)
+	if (size < 0 || (uint64_t)size > u->limits->max_bytes ||
+		before + (uint64_t)size > u->limits->max_bytes)
 		return over_limit(u, "bytes", "--max-size");
 	if (before + (uint64_t)size <= u->stats->bytes)
 		return 0;
@@ -186,8 +194,8 @@ static int settle_size(struct unpack *u, struct archive_entry *e, int fd, uint64
 	return ftruncate(fd, size) < 0 ? err_sys(u->err, "cannot write %.200s", path) : 0;
 }
 
-static int unpack_file(struct unpack *u, struct archive *a, struct archive_entry *e, int dir, const char *name,
-	const char *path)
+static int unpack_file(struct unpack *u, struct archive *a, struct archive_entry *e, int dir,
+	const char *name, const char *path)
 {
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
 		{.tv_sec = archive_entry_mtime(e), .tv_nsec = archive_entry_mtime_nsec(e)}};
@@ -229,8 +237,8 @@ static bool link_stays_inside(const char *target, int depth)
 	return true;
 }
 
-static int unpack_symlink(struct unpack *u, struct archive_entry *e, int dir, const char *name, int depth,
-	const char *path)
+static int unpack_symlink(struct unpack *u, struct archive_entry *e, int dir, const char *name,
+	int depth, const char *path)
 {
 	const char *target = archive_entry_symlink(e);
 
@@ -245,7 +253,8 @@ static int unpack_symlink(struct unpack *u, struct archive_entry *e, int dir, co
 	return 0;
 }
 
-static int unpack_hardlink(struct unpack *u, const char *target, int dir, const char *name, const char *path)
+static int unpack_hardlink(
+	struct unpack *u, const char *target, int dir, const char *name, const char *path)
 {
 	AUTOFREE char *copy = xstrdup(target);
 	char *parts[DEPTH_MAX];
@@ -255,7 +264,8 @@ static int unpack_hardlink(struct unpack *u, const char *target, int dir, const 
 
 	if (n < 0 || (n > 0 && from < 0))
 		return u->err->code;
-	if (n == 0 || fstatat(from, parts[n - 1], &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) {
+	if (n == 0 || fstatat(from, parts[n - 1], &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		!S_ISREG(st.st_mode)) {
 		tell(u, path, "a second name of a file that is not in the copy");
 		return 0;
 	}
@@ -266,7 +276,8 @@ static int unpack_hardlink(struct unpack *u, const char *target, int dir, const 
 	return 0;
 }
 
-static int unpack_folder(struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path)
+static int unpack_folder(
+	struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path)
 {
 	AUTOFD int fd = -1;
 
@@ -344,7 +355,8 @@ int tar_unpack(int dirfd, tar_source_fn *source, tar_note_fn *note, void *data,
 			break;
 		if (next == ARCHIVE_RETRY)
 			continue;
-		r = next == ARCHIVE_OK || next == ARCHIVE_WARN ? unpack_entry(u, a, e) : unpack_failed(u, a);
+		r = next == ARCHIVE_OK || next == ARCHIVE_WARN ? unpack_entry(u, a, e)
+							       : unpack_failed(u, a);
 	}
 	archive_read_free(a);
 	return r;
@@ -431,7 +443,8 @@ static int put_header(struct pack *p, const char *path, const struct stat *st, c
 
 static int pack_folder(struct pack *p, int fd, const char *path, int depth);
 
-static int pack_symlink(struct pack *p, int dir, const char *name, const char *path, const struct stat *st)
+static int pack_symlink(
+	struct pack *p, int dir, const char *name, const char *path, const struct stat *st)
 {
 	char target[4096];
 	ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);

@@ -20,18 +20,22 @@ struct tar_limits {
 typedef ssize_t tar_source_fn(void *data, void *buf, size_t n, struct err *err);
 /* All n bytes; 0 or negative with err filled. */
 typedef int tar_sink_fn(void *data, const void *buf, size_t n, struct err *err);
-/* An entry that is left out, and why; and (why NULL) the progress after each piece of data. May be NULL. */
-typedef void tar_note_fn(void *data, const char *path, const char *why, const struct tar_stats *so_far);
+/* An entry that is left out, and why; and (why NULL) the progress after each piece of data. May be
+ * NULL. */
+typedef void tar_note_fn(
+	void *data, const char *path, const char *why, const struct tar_stats *so_far);
 
 /*
- * Unpacks a tar that an enemy wrote below the folder dirfd. Nothing outside of it is ever touched and no link is
- * followed: a name that is absolute or has a ".." ends it with -EPERM, and so does an entry below a link.
- * Devices, pipes, sockets and links that lead outside are left out. Owners, set-id bits, extended attributes and
- * access lists are ignored. More than the limits allow: -EFBIG.
+ * Unpacks a tar that an enemy wrote below the folder dirfd. Nothing outside of it is ever touched
+ * and no link is followed: a name that is absolute or has a ".." ends it with -EPERM, and so does
+ * an entry below a link. Devices, pipes, sockets and links that lead outside are left out. Owners,
+ * set-id bits, extended attributes and access lists are ignored. More than the limits allow:
+ * -EFBIG.
  */
 int tar_unpack(int dirfd, tar_source_fn *source, tar_note_fn *note, void *data,
 	const struct tar_limits *limits, struct tar_stats *ret, struct err *err);
-/* Packs what is below dirfd, names relative to it. Links stay links; what is no file, folder or link is left out. */
+/* Packs what is below dirfd, names relative to it. Links stay links; what is no file, folder or
+ * link is left out. */
 int tar_pack(int dirfd, tar_sink_fn *sink, tar_note_fn *note, void *data, struct tar_stats *ret,
 	struct err *err);
 

@@ -26,7 +26,8 @@ static int refuse_elsewhere(const struct cli *c, struct err *err)
 	return err_hint(err, "leave out --url and BERTH_URL");
 }
 
-/* The admin token of the first start, which berthd left for us to show once. NULL if there is none. */
+/* The admin token of the first start, which berthd left for us to show once. NULL if there is none.
+ */
 static char *take_first_token(const char *state)
 {
 	AUTOFREE char *path = path_in(state, "run/first-token");
@@ -73,7 +74,8 @@ static void tell_up(struct starting *s)
 	} else {
 		printf("berth is up on http://%s\n", s->listen);
 		if (token)
-			printf("\nThe admin token, shown only now (on this machine `berth` needs none):\n\n  %s\n\n",
+			printf("\nThe admin token, shown only now (on this machine `berth` needs "
+			       "none):\n\n  %s\n\n",
 				token);
 		printf("Next: berth create NAME --allow example.com\n");
 	}
@@ -96,7 +98,8 @@ static int tell_already(struct cli *c, pid_t pid)
 	if (c->json)
 		print_up_json(listen, NULL, true);
 	else
-		cli_print("berth is up already on http://%s (supervisor %d, state %s)", listen, (int)pid, c->state);
+		cli_print("berth is up already on http://%s (supervisor %d, state %s)", listen,
+			(int)pid, c->state);
 	return 0;
 }
 
@@ -114,7 +117,8 @@ static int settle_listen(struct cli *c, char out[128], struct err *err)
 	if (!listen || !listen[0])
 		listen = config.listen;
 	if (!strchr(listen, ':') || strlen(listen) > 120)
-		return cli_usage_error(err, "--listen must look like 127.0.0.1:7900, not '%.60s'", listen);
+		return cli_usage_error(
+			err, "--listen must look like 127.0.0.1:7900, not '%.60s'", listen);
 	snprintf(out, 128, "%s", listen);
 	return 0;
 }
@@ -122,8 +126,11 @@ static int settle_listen(struct cli *c, char out[128], struct err *err)
 int cli_up(struct cli *c, struct err *err)
 {
 	struct starting s = {.c = c};
-	struct supervisor_options o = {.state = c->state, .foreground = cli_flag(c, "foreground"),
-		.progress = on_progress, .up = on_up, .data = &s};
+	struct supervisor_options o = {.state = c->state,
+		.foreground = cli_flag(c, "foreground"),
+		.progress = on_progress,
+		.up = on_up,
+		.data = &s};
 	struct house house;
 	char listen[128];
 	pid_t pid;
@@ -176,7 +183,8 @@ static int shutdown_by_control(const struct cli *c, struct progress *p, struct e
 		if (!answer)
 			r = err->code;
 		else if (progress)
-			progress_step(p, json_str(progress, "step", ""), json_str(progress, "detail", NULL));
+			progress_step(p, json_str(progress, "step", ""),
+				json_str(progress, "detail", NULL));
 		else if (json_get(answer, "error"))
 			json_to_err(json_get(answer, "error"), err), r = err->code;
 		else
@@ -186,7 +194,8 @@ static int shutdown_by_control(const struct cli *c, struct progress *p, struct e
 	return r;
 }
 
-/* Gently through the API, then through the daemon's own channel, then by a signal to the supervisor. */
+/* Gently through the API, then through the daemon's own channel, then by a signal to the
+ * supervisor. */
 static int ask_to_end(struct cli *c, pid_t pid, struct err *err)
 {
 	struct progress p;
@@ -234,7 +243,7 @@ static void print_counts(const cJSON *agents)
 		cli_print("%-12s none", "agents");
 		return;
 	}
-	cJSON_ArrayForEach(n, agents) {
+	cJSON_ArrayForEach (n, agents) {
 		if (cJSON_IsNumber(n))
 			cli_print("%-12s %lld %s", "agents", (long long)n->valuedouble, n->string);
 	}
@@ -244,7 +253,7 @@ static void print_status(const cJSON *v)
 {
 	const cJSON *m;
 
-	cJSON_ArrayForEach(m, v) {
+	cJSON_ArrayForEach (m, v) {
 		if (cJSON_IsString(m))
 			cli_print("%-12s %s", m->string, m->valuestring);
 		else if (cJSON_IsNumber(m))
@@ -271,8 +280,9 @@ static int status_without_api(const struct cli *c, const struct err *why)
 	}
 	print_status(v);
 	if (pid > 0)
-		fprintf(stderr, "berth: the supervisor runs but the API does not answer: %s; see %s/log\n", why->msg,
-			c->state);
+		fprintf(stderr,
+			"berth: the supervisor runs but the API does not answer: %s; see %s/log\n",
+			why->msg, c->state);
 	else
 		fprintf(stderr, "berth: %s%s%s\n", why->msg, why->hint[0] ? "; " : "", why->hint);
 	return 1;

@@ -14,8 +14,8 @@
 #define BODY_MAX 65536
 
 /*
- * Frames from the server are given on as they come in: `left` bytes of the present frame's payload are still
- * expected, `message` is the op of the message it belongs to (0: none is open).
+ * Frames from the server are given on as they come in: `left` bytes of the present frame's payload
+ * are still expected, `message` is the op of the message it belongs to (0: none is open).
  */
 struct ws_client {
 	struct http_raw *raw;
@@ -197,7 +197,8 @@ static int wait_for(struct ws_client *w, short events, uint64_t until, struct er
 }
 
 /* An answer that is not 101: what its body says. */
-static int refused(struct ws_client *w, const struct http_head *head, uint64_t until, struct err *err)
+static int refused(
+	struct ws_client *w, const struct http_head *head, uint64_t until, struct err *err)
 {
 	int status = head->status;
 	size_t skip = head->len;
@@ -215,7 +216,8 @@ static int refused(struct ws_client *w, const struct http_head *head, uint64_t u
 	return err->code;
 }
 
-static int check_answer(struct ws_client *w, const struct http_head *head, const char *key, struct err *err)
+static int check_answer(
+	struct ws_client *w, const struct http_head *head, const char *key, struct err *err)
 {
 	const struct http_text *accept = http_header(head, "Sec-WebSocket-Accept", NULL);
 	char expected[29];
@@ -246,11 +248,12 @@ static int read_answer(struct ws_client *w, const char *key, struct err *err)
 		if (got == 0 && wait_for(w, w->out.len ? POLLIN | POLLOUT : POLLIN, until, err) < 0)
 			return err->code;
 	}
-	return head.status == 101 ? check_answer(w, &head, key, err) : refused(w, &head, until, err);
+	return head.status == 101 ? check_answer(w, &head, key, err)
+				  : refused(w, &head, until, err);
 }
 
-int ws_client_open(struct ws_client **ret, struct http_client *c, const char *path, const char *protocol,
-	struct err *err)
+int ws_client_open(struct ws_client **ret, struct http_client *c, const char *path,
+	const char *protocol, struct err *err)
 {
 	struct ws_client *w = xcalloc(1, sizeof(*w));
 	const char *token = http_client_token(c);
@@ -263,8 +266,10 @@ int ws_client_open(struct ws_client **ret, struct http_client *c, const char *pa
 	r = http_raw_open(&w->raw, c, err);
 	if (r == 0) {
 		buf_addf(&w->out,
-			"GET %s%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n",
+			"GET %s%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: "
+			"websocket\r\n"
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+			"%s\r\nSec-WebSocket-Protocol: %s\r\n",
 			http_client_base(c), path, http_client_host(c), key, protocol);
 		if (token)
 			buf_addf(&w->out, "Authorization: Bearer %s\r\n", token);

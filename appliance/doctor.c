@@ -1,4 +1,5 @@
-/* What this machine has and lacks for running agents. Looks, tries in namespaces of its own, changes nothing. */
+/* What this machine has and lacks for running agents. Looks, tries in namespaces of its own,
+ * changes nothing. */
 #include "doctor.h"
 #include "doctor_image.h"
 #include "house.h"
@@ -29,8 +30,8 @@
 #define DISK_LEAST_GIB 1
 #define DISK_GOOD_GIB 6 /* building an image takes 3, an agent's profile grows */
 
-__attribute__((format(printf, 3, 4))) static void say(struct doctor_finding *f, enum doctor_result result,
-	const char *what, ...)
+__attribute__((format(printf, 3, 4))) static void say(
+	struct doctor_finding *f, enum doctor_result result, const char *what, ...)
 {
 	va_list ap;
 
@@ -40,7 +41,8 @@ __attribute__((format(printf, 3, 4))) static void say(struct doctor_finding *f, 
 	va_end(ap);
 }
 
-__attribute__((format(printf, 2, 3))) static void because(struct doctor_finding *f, const char *cause, ...)
+__attribute__((format(printf, 2, 3))) static void because(
+	struct doctor_finding *f, const char *cause, ...)
 {
 	va_list ap;
 
@@ -49,7 +51,8 @@ __attribute__((format(printf, 2, 3))) static void because(struct doctor_finding 
 	va_end(ap);
 }
 
-__attribute__((format(printf, 2, 3))) static void way_out(struct doctor_finding *f, const char *text, ...)
+__attribute__((format(printf, 2, 3))) static void way_out(
+	struct doctor_finding *f, const char *text, ...)
 {
 	va_list ap;
 
@@ -58,7 +61,8 @@ __attribute__((format(printf, 2, 3))) static void way_out(struct doctor_finding 
 	va_end(ap);
 }
 
-/* A program in PATH or in the folders of root's programs, which an ordinary user's PATH lacks on Debian. */
+/* A program in PATH or in the folders of root's programs, which an ordinary user's PATH lacks on
+ * Debian. */
 static char *find_program(const char *name)
 {
 	const char *path = getenv("PATH");
@@ -113,7 +117,8 @@ static void check_kernel(const char *state, struct doctor_finding *f)
 	if (!streq(u.machine, "x86_64")) {
 		say(f, DOCTOR_FAIL, "machine %.40s", u.machine);
 		because(f, "the guest is built for x86_64");
-	} else if (sscanf(u.release, "%u.%u", &major, &minor) == 2 && (major < 5 || (major == 5 && minor < 10))) {
+	} else if (sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+		   (major < 5 || (major == 5 && minor < 10))) {
 		f->result = DOCTOR_FAIL;
 		because(f, "5.10 or newer is needed");
 		way_out(f, "use Debian 12 or 13");
@@ -130,7 +135,10 @@ static void check_namespaces(const char *state, struct doctor_finding *f)
 		return;
 	f->result = DOCTOR_FAIL;
 	because(f, "%.290s", err.msg);
-	way_out(f, "%.290s", err.hint[0] ? err.hint : "allow user namespaces (sysctl user.max_user_namespaces), or run as root");
+	way_out(f, "%.290s",
+		err.hint[0] ? err.hint
+			    : "allow user namespaces (sysctl user.max_user_namespaces), or run as "
+			      "root");
 }
 
 static void check_tun(const char *state, struct doctor_finding *f)
@@ -142,13 +150,15 @@ static void check_tun(const char *state, struct doctor_finding *f)
 		return;
 	f->result = DOCTOR_FAIL;
 	because(f, "%.290s", err.msg);
-	way_out(f, "%.290s", err.hint[0] ? err.hint : "as root: modprobe tun; chmod 0666 /dev/net/tun");
+	way_out(f, "%.290s",
+		err.hint[0] ? err.hint : "as root: modprobe tun; chmod 0666 /dev/net/tun");
 }
 
 static void map_root(uid_t uid, gid_t gid)
 {
 	AUTOFREE char *users = xasprintf("0 %u 1", uid), *groups = xasprintf("0 %u 1", gid);
-	const char *const files[] = {"/proc/self/setgroups", "/proc/self/uid_map", "/proc/self/gid_map"};
+	const char *const files[] = {
+		"/proc/self/setgroups", "/proc/self/uid_map", "/proc/self/gid_map"};
 	const char *const texts[] = {"deny", users, groups};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -185,7 +195,8 @@ static int try_nft(const char *nft, char *out, size_t n)
 	close(p[0]);
 	out[got > 0 ? got : 0] = 0;
 	out[strcspn(out, "\n")] = 0;
-	return pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ? 126 : WEXITSTATUS(status);
+	return pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ? 126
+									     : WEXITSTATUS(status);
 }
 
 static void check_nftables(const char *state, struct doctor_finding *f)
@@ -207,7 +218,9 @@ static void check_nftables(const char *state, struct doctor_finding *f)
 		return;
 	f->result = DOCTOR_FAIL;
 	because(f, "no table can be made in a namespace of our own: %s",
-		status == 126 ? "no namespace" : out[0] ? out : "nft failed");
+		status == 126 ? "no namespace"
+		: out[0]      ? out
+			      : "nft failed");
 	way_out(f, "as root: modprobe nf_tables nft_chain_nat nft_redir nft_reject_inet");
 }
 
@@ -219,8 +232,10 @@ static void check_qemu(const char *state, struct doctor_finding *f)
 	char out[200];
 
 	(void)state;
-	way_out(f, "scripts/install-deps.sh run, or apt-get install qemu-system-x86 (Debian 12: from bookworm-backports)");
-	if (!qemu || run_program((const char *[]){qemu, "--version", NULL}, out, sizeof(out)) != 0) {
+	way_out(f, "scripts/install-deps.sh run, or apt-get install qemu-system-x86 (Debian 12: "
+		   "from bookworm-backports)");
+	if (!qemu ||
+		run_program((const char *[]){qemu, "--version", NULL}, out, sizeof(out)) != 0) {
 		say(f, DOCTOR_FAIL, "QEMU");
 		because(f, qemu ? "%s does not run" : "%s is not installed", QEMU);
 		return;
@@ -249,7 +264,8 @@ static void check_kvm(const char *state, struct doctor_finding *f)
 	}
 	say(f, DOCTOR_WARN, "no KVM; QEMU's TCG is used");
 	because(f, "%.200s; everything in the guest is some 5 to 10 times slower", err.msg);
-	way_out(f, "%.290s", err.hint[0] ? err.hint : "use a machine with nested virtualisation, or bare metal");
+	way_out(f, "%.290s",
+		err.hint[0] ? err.hint : "use a machine with nested virtualisation, or bare metal");
 #else
 	say(f, DOCTOR_WARN, "KVM not looked at");
 #endif
@@ -271,7 +287,8 @@ static void check_cgroups(const char *state, struct doctor_finding *f)
 	say(f, DOCTOR_OK, "cgroups (version %d)", v2 ? 2 : 1);
 	if (!v1 && !v2) {
 		say(f, DOCTOR_WARN, "cgroups");
-		because(f, "no memory controller; an agent's limits are only its machine's own size");
+		because(f,
+			"no memory controller; an agent's limits are only its machine's own size");
 		way_out(f, "mount cgroup2 at /sys/fs/cgroup with memory, cpu and pids");
 	} else if (geteuid() != 0) {
 		f->result = DOCTOR_WARN;
@@ -331,7 +348,8 @@ static void check_disk(const char *state, struct doctor_finding *f)
 
 static void check_tools(const char *state, struct doctor_finding *f)
 {
-	static const char *const tools[] = {"mmdebstrap", "mkfs.erofs", "lz4", "cpio", "xz", "python3", "dpkg-deb"};
+	static const char *const tools[] = {
+		"mmdebstrap", "mkfs.erofs", "lz4", "cpio", "xz", "python3", "dpkg-deb"};
 	char missing[200] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
@@ -339,7 +357,8 @@ static void check_tools(const char *state, struct doctor_finding *f)
 		size_t used = strlen(missing);
 
 		if (!found)
-			snprintf(missing + used, sizeof(missing) - used, "%s%s", used ? ", " : "", tools[i]);
+			snprintf(missing + used, sizeof(missing) - used, "%s%s", used ? ", " : "",
+				tools[i]);
 	}
 	say(f, DOCTOR_OK, "tools for building images");
 	if (!missing[0])
@@ -377,7 +396,8 @@ static void check_image(const char *state, struct doctor_finding *f)
 
 static void check_programs(const char *state, struct doctor_finding *f)
 {
-	static const char *const programs[] = {"berthd", "berth-gateway", "berth-policy", "berth-image-build"};
+	static const char *const programs[] = {
+		"berthd", "berth-gateway", "berth-policy", "berth-image-build"};
 
 	(void)state;
 	say(f, DOCTOR_OK, "berth's own programs");
@@ -406,9 +426,11 @@ static void check_ids(const char *state, struct doctor_finding *f)
 	if (newuidmap && in_file("/etc/subuid", user))
 		return;
 	f->result = DOCTOR_WARN;
-	because(f, "%s; all of berth's processes will run under one id", newuidmap ? "no line in /etc/subuid"
-										   : "newuidmap is missing");
-	way_out(f, "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s",
+	because(f, "%s; all of berth's processes will run under one id",
+		newuidmap ? "no line in /etc/subuid" : "newuidmap is missing");
+	way_out(f,
+		"apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids "
+		"100000-165535 %s",
 		name ? name : "USER");
 }
 
@@ -425,7 +447,8 @@ static void check_clock(const char *state, struct doctor_finding *f)
 	if (now + 24 * 3600 >= st.st_mtime)
 		return;
 	f->result = DOCTOR_WARN;
-	because(f, "it is earlier than this program's installation; certificates of web sites will look wrong");
+	because(f, "it is earlier than this program's installation; certificates of web sites will "
+		   "look wrong");
 	way_out(f, "set the clock (timedatectl set-ntp true)");
 }
 
@@ -433,10 +456,21 @@ static const struct {
 	const char *name;
 	void (*check)(const char *state, struct doctor_finding *f);
 } checks[] = {
-	{"kernel", check_kernel}, {"namespaces", check_namespaces}, {"tun", check_tun},
-	{"nftables", check_nftables}, {"qemu", check_qemu}, {"kvm", check_kvm}, {"cgroups", check_cgroups},
-	{"memory", check_memory}, {"disk", check_disk}, {"ids", check_ids}, {"programs", check_programs},
-	{"image-tools", check_tools}, {"state", check_state}, {"image", check_image}, {"clock", check_clock},
+	{"kernel", check_kernel},
+	{"namespaces", check_namespaces},
+	{"tun", check_tun},
+	{"nftables", check_nftables},
+	{"qemu", check_qemu},
+	{"kvm", check_kvm},
+	{"cgroups", check_cgroups},
+	{"memory", check_memory},
+	{"disk", check_disk},
+	{"ids", check_ids},
+	{"programs", check_programs},
+	{"image-tools", check_tools},
+	{"state", check_state},
+	{"image", check_image},
+	{"clock", check_clock},
 };
 
 bool doctor_run(const char *state, doctor_fn *fn, doctor_busy_fn *busy, void *data)

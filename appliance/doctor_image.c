@@ -46,7 +46,8 @@ static int check_files(const char *dir, const cJSON *manifest, struct err *err)
 		if (r < 0)
 			return r;
 		if (!streq(json_str(digests, files[i], ""), hex))
-			return err_set(err, EIO, "%s is damaged: it is not what the manifest says", path);
+			return err_set(
+				err, EIO, "%s is damaged: it is not what the manifest says", path);
 	}
 	return 0;
 }
@@ -64,7 +65,8 @@ static int check_one(const char *images, const char *name, char id[40], struct e
 	if (r < 0)
 		return r;
 	manifest = cJSON_Parse(text);
-	r = manifest ? check_files(dir, manifest, err) : err_set(err, EPROTO, "%s is damaged: not JSON", path);
+	r = manifest ? check_files(dir, manifest, err)
+		     : err_set(err, EPROTO, "%s is damaged: not JSON", path);
 	cJSON_Delete(manifest);
 	snprintf(id, 40, "%.39s", name);
 	return r < 0 ? r : 1;

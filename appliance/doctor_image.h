@@ -9,8 +9,8 @@
 /* Is anything that looks like an image there? */
 bool doctor_image_any(const char *state);
 /*
- * Compares every image's files with the digests of its manifest. The number of images (id: one of them), or
- * negative with err naming the first file that is wrong.
+ * Compares every image's files with the digests of its manifest. The number of images (id: one of
+ * them), or negative with err naming the first file that is wrong.
  */
 int doctor_image_check(const char *state, char id[40], struct err *err);
 

@@ -9,12 +9,13 @@
 #include <strings.h>
 
 /*
- * Theory of operation. A stream is one easy handle driven by a multi handle of its own, so that the caller may
- * pull the answer (http_read) and push the body (http_write) as blocking calls, while a tick keeps a person
- * informed. Two bounded buffers stand between:
+ * Theory of operation. A stream is one easy handle driven by a multi handle of its own, so that the
+ * caller may pull the answer (http_read) and push the body (http_write) as blocking calls, while a
+ * tick keeps a person informed. Two bounded buffers stand between:
  *
- *   http_write -> out -> on_need -> curl -> socket        out empty: on_need pauses, http_write wakes it
- *   http_read  <- in  <- on_data <- curl <- socket        in full: on_data pauses, http_read wakes it
+ *   http_write -> out -> on_need -> curl -> socket        out empty: on_need pauses, http_write
+ * wakes it http_read  <- in  <- on_data <- curl <- socket        in full: on_data pauses, http_read
+ * wakes it
  *
  * A pause makes curl stop reading the socket, so a slow disk holds the server up, not our memory.
  */
@@ -72,8 +73,8 @@ static int split_url(struct http_client *c, const char *url, struct err *err)
 	return fine ? 0 : err ? err->code : -EINVAL;
 }
 
-int http_client_new(struct http_client **ret, const char *url, const char *token, const char *socket_path,
-	struct err *err)
+int http_client_new(struct http_client **ret, const char *url, const char *token,
+	const char *socket_path, struct err *err)
 {
 	struct http_client *c = xcalloc(1, sizeof(*c));
 
@@ -128,24 +129,32 @@ static int explain(const struct http_client *c, CURLcode code, const char *reaso
 
 	if (code == CURLE_COULDNT_CONNECT && c->socket_path) {
 		if (access(c->socket_path, F_OK) == 0 && access(c->socket_path, W_OK) < 0) {
-			err_set(err, EACCES, "the appliance's socket %s may not be opened by this user",
+			err_set(err, EACCES,
+				"the appliance's socket %s may not be opened by this user",
 				c->socket_path);
-			err_hint(err, "run berth as the user who started it, or use --url and --token");
+			err_hint(err,
+				"run berth as the user who started it, or use --url and --token");
 		} else if (access(c->socket_path, F_OK) < 0 && errno == EACCES) {
-			err_set(err, EACCES, "the folder of %s may not be entered by this user", c->socket_path);
-			err_hint(err, "run berth as the user who started it, or use --url and --token");
+			err_set(err, EACCES, "the folder of %s may not be entered by this user",
+				c->socket_path);
+			err_hint(err,
+				"run berth as the user who started it, or use --url and --token");
 		} else {
-			err_set(err, ECONNREFUSED, "the appliance does not run (nothing answers at %s)",
+			err_set(err, ECONNREFUSED,
+				"the appliance does not run (nothing answers at %s)",
 				c->socket_path);
 			err_hint(err, "start it with `berth up`");
 		}
 		return err_type(err, 503, "daemon-unavailable");
 	}
-	err_set(err, EREMOTEIO, "the gateway at %s: %s", c->socket_path ? c->socket_path : c->origin, why);
+	err_set(err, EREMOTEIO, "the gateway at %s: %s",
+		c->socket_path ? c->socket_path : c->origin, why);
 	if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
 		err_hint(err, "check --url and that the appliance is up there");
-	else if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_PARTIAL_FILE)
-		err_hint(err, "it broke off; `berth status` tells whether the gateway came back, then try again");
+	else if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
+		 code == CURLE_PARTIAL_FILE)
+		err_hint(err, "it broke off; `berth status` tells whether the gateway came back, "
+			      "then try again");
 	return err_type(err, 503, "daemon-unavailable");
 }
 
@@ -230,7 +239,8 @@ static void set_body(struct http_stream *s, const struct http_request *rq)
 		add_header(s, "Content-Type", "application/octet-stream");
 		curl_easy_setopt(s->easy, CURLOPT_UPLOAD, 1L);
 		if (rq->upload_size >= 0)
-			curl_easy_setopt(s->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)rq->upload_size);
+			curl_easy_setopt(
+				s->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)rq->upload_size);
 	} else if (!streq(rq->method, "GET")) {
 		curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)0);
 		curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, "");
@@ -238,7 +248,8 @@ static void set_body(struct http_stream *s, const struct http_request *rq)
 	curl_easy_setopt(s->easy, CURLOPT_CUSTOMREQUEST, rq->method);
 }
 
-int http_open(struct http_stream **ret, struct http_client *c, const struct http_request *rq, struct err *err)
+int http_open(struct http_stream **ret, struct http_client *c, const struct http_request *rq,
+	struct err *err)
 {
 	struct http_stream *s = xcalloc(1, sizeof(*s));
 	AUTOFREE char *url = xasprintf("%s%s", c->origin, rq->path);
@@ -308,7 +319,8 @@ static int turn(struct http_stream *s, struct err *err)
 	return 0;
 }
 
-static int turn_and_wait(struct http_stream *s, bool (*ready)(const struct http_stream *), struct err *err)
+static int turn_and_wait(
+	struct http_stream *s, bool (*ready)(const struct http_stream *), struct err *err)
 {
 	int r = turn(s, err);
 
@@ -383,7 +395,8 @@ static int problem(struct http_stream *s, long status, struct err *err)
 		err_set(err, EREMOTEIO, "the gateway answered %ld", status);
 		err_hint(err, "is %s a berth gateway of this version?", s->client->origin);
 	}
-	if (err && (!err->type[0] || streq(err->type, "internal") || streq(err->type, "about:blank")))
+	if (err &&
+		(!err->type[0] || streq(err->type, "internal") || streq(err->type, "about:blank")))
 		err_type(err, (int)status, "internal");
 	if (err)
 		err->status = (int)status;
@@ -449,7 +462,8 @@ static int read_json(struct http_stream *s, cJSON **ret, struct err *err)
 	buf_init(&all, HTTP_JSON_MAX);
 	while ((n = http_read(s, piece, sizeof(piece), err)) > 0)
 		if (!buf_add(&all, piece, (size_t)n))
-			return err_set(err, EFBIG, "the gateway's answer is over %u MiB", HTTP_JSON_MAX >> 20);
+			return err_set(err, EFBIG, "the gateway's answer is over %u MiB",
+				HTTP_JSON_MAX >> 20);
 	if (n < 0)
 		return (int)n;
 	*ret = all.len ? cJSON_ParseWithLength((const char *)all.data, all.len) : NULL;

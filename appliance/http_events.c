@@ -54,7 +54,8 @@ static int take_line(struct event *e, http_event_fn *fn, void *data, struct err 
 	return r;
 }
 
-static int take_bytes(struct event *e, const char *p, size_t n, http_event_fn *fn, void *data, struct err *err)
+static int take_bytes(
+	struct event *e, const char *p, size_t n, http_event_fn *fn, void *data, struct err *err)
 {
 	int r = 0;
 
@@ -62,7 +63,8 @@ static int take_bytes(struct event *e, const char *p, size_t n, http_event_fn *f
 		if (*p == '\n')
 			r = take_line(e, fn, data, err);
 		else if (*p != '\r' && !buf_add(&e->line, p, 1))
-			return err_set(err, EFBIG, "a line of an event is over %u bytes", HTTP_EVENT_MAX);
+			return err_set(
+				err, EFBIG, "a line of an event is over %u bytes", HTTP_EVENT_MAX);
 	}
 	return r;
 }
