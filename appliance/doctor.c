@@ -17,10 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#if __has_include("kvm_probe.h")
 #include "kvm_probe.h"
-#define HAVE_KVM_PROBE 1
-#endif
 
 #define QEMU "qemu-system-x86_64"
 #define QEMU_MAJOR 8
@@ -254,11 +251,9 @@ static void check_qemu(const char *state, struct doctor_finding *f)
 
 static void check_kvm(const char *state, struct doctor_finding *f)
 {
-	(void)state;
-#ifdef HAVE_KVM_PROBE
 	struct err err = {0};
 
-	if (kvm_probe_run(&err)) {
+	if (kvm_probe(state, &err) > 0) {
 		say(f, DOCTOR_OK, "KVM (a probe guest booted)");
 		return;
 	}
@@ -266,9 +261,6 @@ static void check_kvm(const char *state, struct doctor_finding *f)
 	because(f, "%.200s; everything in the guest is some 5 to 10 times slower", err.msg);
 	way_out(f, "%.290s",
 		err.hint[0] ? err.hint : "use a machine with nested virtualisation, or bare metal");
-#else
-	say(f, DOCTOR_WARN, "KVM not looked at");
-#endif
 }
 
 static bool in_file(const char *path, const char *word)

@@ -122,6 +122,7 @@ static int watch(pid_t pid, int out, struct buf *text)
 {
 	uint64_t deadline = now_ms() + PROBE_MS;
 	int status;
+	bool late;
 
 	for (uint64_t now = now_ms(); now < deadline; now = now_ms()) {
 		struct pollfd p = {.fd = out, .events = POLLIN};
@@ -135,11 +136,12 @@ static int watch(pid_t pid, int out, struct buf *text)
 			break;
 		buf_add(text, piece, (size_t)n);
 	}
-	if (now_ms() >= deadline)
+	late = now_ms() >= deadline;
+	if (late)
 		kill(pid, SIGKILL);
 	if (waitpid(pid, &status, 0) < 0)
 		return -errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -ETIMEDOUT;
+	return late ? -ETIMEDOUT : WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
 }
 
 /* The last printable line, for the person who reads the verdict. */
