@@ -1,0 +1,114 @@
+// Two agents at once see neither each other's cookies, nor files, nor network, nor sockets.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { chromium } from 'playwright-core';
+
+import { Appliance, run } from '../lib/appliance.mjs';
+import { signIn, whoAmI } from '../lib/flow.mjs';
+
+const SHOP = 'https://shop.test';
+let a;
+const agents = {};
+
+before(
+  async () => {
+    a = await Appliance.start();
+    for (const name of ['left', 'right']) agents[name] = await a.create(name, '--allow', 'shop.test');
+  },
+  { timeout: 300000 },
+);
+after(() => a?.destroy(), { timeout: 180000 });
+
+async function page(name) {
+  const browser = await chromium.connectOverCDP(await a.cdp(name));
+  const p = await browser.contexts()[0].newPage();
+  p.setDefaultTimeout(45000);
+  return { browser, p };
+}
+
+test('cookies', { timeout: 120000 }, async () => {
+  const left = await page('left');
+  const right = await page('right');
+  await signIn(left.p, SHOP, 'lea');
+  assert.equal(await whoAmI(right.p, SHOP), 'nobody');
+  await signIn(right.p, SHOP, 'rita');
+  assert.equal(await whoAmI(left.p, SHOP), 'lea');
+  await left.browser.close();
+  await right.browser.close();
+});
+
+test('files and identity', { timeout: 60000 }, async () => {
+  assert.equal((await a.exec('left', 'sh', '-c', 'echo secret > /home/agent/secret; hostname')).stdout, 'left\n');
+  const r = await a.exec('right', 'sh', '-c', 'ls -A /home/agent; hostname');
+  assert.match(r.stdout, /right\n$/);
+  assert.doesNotMatch(r.stdout, /secret/);
+  const ids = [];
+  for (const name of ['left', 'right']) ids.push((await a.exec(name, 'cat', '/etc/machine-id', '/proc/sys/kernel/random/boot_id')).stdout.split('\n'));
+  assert.notEqual(ids[0][0], ids[1][0]);
+  assert.notEqual(ids[0][1], ids[1][1]);
+});
+
+test('network: a listener in one is nothing to the other, nor are the host and the daemon', { timeout: 120000 }, async () => {
+  await a.exec('left', 'sh', '-c', 'cd /tmp && nohup python3 -m http.server 8099 --bind 0.0.0.0 >/dev/null 2>&1 & sleep 3');
+  assert.match((await a.exec('left', 'curl', '-sS', '-m', '8', '-o', '/dev/null', '-w', '%{http_code}', 'http://10.0.2.15:8099/')).stdout, /200/);
+  // The guest's own addresses are the same everywhere: the other's listener must not answer there.
+  for (const where of [
+    'http://10.0.2.15:8099/', // itself
+    'http://10.0.2.2:8099/',
+    `http://203.0.113.2:${a.port}/healthz`, // the host
+    `http://10.0.2.2:${a.port}/healthz`,
+    'http://203.0.113.1/',
+    'http://203.0.113.10/', // an allowed site, but nobody asked for its name
+  ]) {
+    const r = await a.exec('right', 'curl', '-sS', '-m', '6', '-o', '/dev/null', '-w', '%{http_code}', where);
+    assert.notEqual(r.status, 0, `${where} answered ${r.stdout}`);
+  }
+});
+
+test('network: the host sees nothing of a guest', { timeout: 60000 }, async () => {
+  const r = await run('curl', ['-sS', '-m', '4', 'http://10.0.2.15:8099/']);
+  assert.notEqual(r.status, 0);
+  const devices = (await run('ip', ['-o', 'link'])).stdout.toString();
+  assert.doesNotMatch(devices, /tap/);
+});
+
+test('processes: each QEMU has a user of its own and cannot see the other agent', { timeout: 60000 }, async () => {
+  const left = (await a.pids(agents.left)).qemu;
+  const right = (await a.pids(agents.right)).qemu;
+  const owner = async (pid) => (await run('stat', ['-c', '%u', `/proc/${pid}`])).stdout.toString().trim();
+  const uids = [await owner(left), await owner(right)];
+  assert.notEqual(uids[0], uids[1]);
+  assert.ok(uids.every((u) => u !== '0'));
+  for (const [pid, other] of [
+    [left, agents.right],
+    [right, agents.left],
+  ]) {
+    const seen = (await run('ls', ['-R', `/proc/${pid}/root/`])).stdout.toString();
+    assert.doesNotMatch(seen, new RegExp(other.id));
+    assert.doesNotMatch(seen, /berth\.db|control\.sock|passwd|api\.sock/);
+    const status = (await run('cat', [`/proc/${pid}/status`])).stdout.toString();
+    assert.match(status, /NoNewPrivs:\s+1/);
+    assert.match(status, /CapEff:\s+0000000000000000/);
+    assert.match(status, /Seccomp:\s+2/);
+  }
+  const ns = async (pid) => (await run('readlink', [`/proc/${pid}/ns/net`])).stdout.toString();
+  assert.notEqual(await ns(left), await ns(right));
+});
+
+test("an agent's disk is its own user's alone", { timeout: 60000 }, async () => {
+  const [l, r] = await Promise.all(['left', 'right'].map(async (n) => (await run('stat', ['-c', '%u %a', `${a.state}/agents/${agents[n].id}`])).stdout.toString().trim()));
+  assert.match(l, / 700$/);
+  assert.match(r, / 700$/);
+  assert.notEqual(l, r);
+});
+
+test("one agent's token does not open the other", { timeout: 60000 }, async () => {
+  const token = (await a.lines('token', 'create', '--role', 'agent', '--agent', 'left')).at(-1);
+  assert.equal((await a.api('GET', '/v1/agents/left/json/version', undefined, { token })).status, 200);
+  for (const where of ['/v1/agents/right/json/version', '/v1/agents/right', '/v1/agents/right/screenshot', '/v1/agents/right/files/secret', '/v1/agents/right/policy'])
+    assert.ok([403, 404].includes((await a.api('GET', where, undefined, { token })).status), where);
+  assert.ok([403, 404].includes((await a.api('POST', '/v1/agents/right/exec', { cmd: ['id'] }, { token })).status));
+  const list = await a.api('GET', '/v1/agents', undefined, { token });
+  assert.deepEqual(list.body.agents.map((x) => x.name), ['left']);
+});

@@ -1,0 +1,256 @@
+// An appliance under test: a staged installation, a state folder of its own, the real programs.
+// Runs inside tests/lib/world. BERTH_PREFIX is the installation, BERTH_TEST_IMAGES a folder with an image that trusts the test CA.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import http from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
+
+export const PREFIX = process.env.BERTH_PREFIX;
+export const WORLD = process.env.WORLD_DIR;
+const IMAGES = process.env.BERTH_TEST_IMAGES;
+const KEEP = process.env.BERTH_TEST_KEEP === '1';
+
+export const sleep = (ms) => new Promise((ok) => setTimeout(ok, ms));
+
+/** Waits until fn gives something true; that something. Fails after ms with what fn last threw. */
+export async function until(what, ms, fn, every = 200) {
+  const end = Date.now() + ms;
+  let last;
+  for (;;) {
+    try {
+      const v = await fn();
+      if (v) return v;
+      last = undefined;
+    } catch (e) {
+      last = e;
+    }
+    if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s${last ? `: ${last.message}` : ''}`);
+    await sleep(every);
+  }
+}
+
+/** Runs a program to its end: {status, signal, stdout (Buffer), stderr}. */
+export function run(program, args, { input, timeout = 120000, env = {} } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const out = [];
+    const err = [];
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`${path.basename(program)} ${args.join(' ')}: not done after ${timeout / 1000} s\n${Buffer.concat(err)}`));
+    }, timeout);
+    child.stdout.on('data', (d) => out.push(d));
+    child.stderr.on('data', (d) => err.push(d));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+    child.on('error', reject);
+    child.on('close', (status, signal) => {
+      clearTimeout(timer);
+      resolve({ status, signal, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString() });
+    });
+  });
+}
+
+/** What the test internet saw since the last reset: {hosts, connections, dns, datagrams}. */
+export function internet(method = 'GET', what = '/stats') {
+  return new Promise((resolve, reject) => {
+    const req = http.request({ socketPath: path.join(WORLD, 'control.sock'), path: what, method }, (res) => {
+      let text = '';
+      res.on('data', (d) => (text += d));
+      res.on('end', () => resolve(JSON.parse(text)));
+    });
+    req.on('error', reject);
+    req.end();
+  });
+}
+export const resetInternet = () => internet('POST', '/reset');
+
+/** Processes of this pid namespace that are not zombies: [{pid, name, cmd, start}]. */
+export function processes() {
+  const all = [];
+  for (const pid of fs.readdirSync('/proc').filter((n) => /^\d+$/.test(n))) {
+    try {
+      const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+      const rest = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      if (rest[0] === 'Z') continue;
+      const cmd = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').slice(0, -1);
+      all.push({ pid: Number(pid), ppid: Number(rest[1]), name: stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')), cmd, start: rest[19] });
+    } catch {
+      // gone meanwhile
+    }
+  }
+  return all;
+}
+
+let nextPort = 7900 + (process.pid % 50) * 20;
+
+export class Appliance {
+  constructor(state, port) {
+    this.state = state;
+    this.port = port;
+    this.base = `http://127.0.0.1:${port}`;
+    this.env = { BERTH_STATE: state };
+    this.token = null;
+  }
+
+  /** A state folder with the image in it; nothing runs yet. */
+  static prepare({ images = true, state = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-e2e-')) } = {}) {
+    assert.ok(PREFIX && fs.existsSync(`${PREFIX}/bin/berth`), 'BERTH_PREFIX must name an installation');
+    fs.chmodSync(state, 0o711);
+    if (images) {
+      const ids = fs.readdirSync(IMAGES).filter((n) => fs.existsSync(path.join(IMAGES, n, 'manifest.json')));
+      assert.ok(ids.length > 0, `${IMAGES} holds no image`);
+      fs.mkdirSync(path.join(state, 'images'), { recursive: true });
+      for (const id of ids) {
+        try {
+          execFileSync('cp', ['-al', path.join(IMAGES, id), path.join(state, 'images', id)], { stdio: 'pipe' });
+        } catch {
+          execFileSync('cp', ['-a', path.join(IMAGES, id), path.join(state, 'images', `${id}.new`)]);
+          fs.rmSync(path.join(state, 'images', id), { recursive: true, force: true });
+          fs.renameSync(path.join(state, 'images', `${id}.new`), path.join(state, 'images', id));
+        }
+      }
+    }
+    return new Appliance(state, nextPort++);
+  }
+
+  static async start(options) {
+    const a = Appliance.prepare(options);
+    await a.up();
+    return a;
+  }
+
+  async up() {
+    const r = await this.cli('up', '--listen', `127.0.0.1:${this.port}`, '--json');
+    const answer = JSON.parse(r.stdout);
+    if (answer.token) this.token = answer.token;
+    return answer;
+  }
+
+  /** Runs `berth …` and gives its result; fails unless it exits with 0. */
+  async cli(...args) {
+    const r = await this.tryCli(...args);
+    assert.equal(r.status, 0, `berth ${args.join(' ')}: exit status ${r.status} ${r.signal ?? ''}\n${r.stdout.toString().slice(0, 2000)}\n${r.stderr.slice(0, 4000)}`);
+    return r;
+  }
+
+  /** Runs `berth …`, whatever its exit status. A last argument that is an object: {input, timeout, env}. */
+  tryCli(...args) {
+    const options = typeof args.at(-1) === 'object' && !Buffer.isBuffer(args.at(-1)) ? args.pop() : {};
+    return run(`${PREFIX}/bin/berth`, args, { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  async json(...args) {
+    return JSON.parse((await this.cli(...args, '--json')).stdout);
+  }
+
+  async lines(...args) {
+    return (await this.cli(...args)).stdout.toString().trimEnd().split('\n');
+  }
+
+  /** An API request at the network port: {status, type, body (JSON or text), headers}. */
+  async api(method, where, body, { token = this.token, headers = {}, timeout = 120000 } = {}) {
+    const res = await fetch(this.base + where, {
+      method,
+      headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(body !== undefined && !Buffer.isBuffer(body) ? { 'content-type': 'application/json' } : {}), ...headers },
+      body: body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+      signal: AbortSignal.timeout(timeout),
+    });
+    const raw = Buffer.from(await res.arrayBuffer());
+    const type = res.headers.get('content-type') ?? '';
+    return { status: res.status, type, headers: res.headers, raw, body: /json/.test(type) ? JSON.parse(raw) : raw.toString() };
+  }
+
+  async create(name, ...options) {
+    return this.json('create', name, ...options, { timeout: 240000 }).catch((e) => {
+      e.message += `\n${this.logs()}`;
+      throw e;
+    });
+  }
+
+  async show(name) {
+    return this.json('show', name);
+  }
+
+  async cdp(name) {
+    return (await this.cli('cdp', name)).stdout.toString().trim();
+  }
+
+  /** Runs a command in an agent through the CLI: {status, stdout (string), stderr}. */
+  async exec(name, ...cmd) {
+    const r = await this.tryCli('exec', name, '--', ...cmd);
+    return { ...r, stdout: r.stdout.toString() };
+  }
+
+  pid(file) {
+    return Number(fs.readFileSync(path.join(this.state, 'run', file), 'utf8').split(' ')[0]);
+  }
+
+  /** Live pids by part. agent: an agent object for the parts of one agent. */
+  async pids(agent) {
+    const status = await this.json('status');
+    const pids = { supervisor: status.supervisor_pid, berthd: status.pid, gateway: status.gateway_pid };
+    if (agent) {
+      pids.qemu = this.pid(`agents/${agent.id}/qemu.pid`);
+      pids.policy = this.pid(`agents/${agent.id}/policy.pid`);
+    }
+    return pids;
+  }
+
+  logs(lines = 40) {
+    let text = '';
+    for (const name of ['berthd.log', 'gateway.log']) {
+      const file = path.join(this.state, 'log', name);
+      if (fs.existsSync(file)) text += `--- ${name}\n${fs.readFileSync(file, 'utf8').split('\n').slice(-lines).join('\n')}\n`;
+    }
+    return text;
+  }
+
+  async down() {
+    return this.cli('down', { timeout: 180000 });
+  }
+
+  /** Ends everything and removes the state folder; for after(). */
+  async destroy() {
+    const r = await this.tryCli('down', { timeout: 180000 }).catch((e) => ({ status: -1, stderr: e.message }));
+    if (r.status !== 0) console.error(`berth down: ${r.stderr}`);
+    if (process.env.BERTH_TEST_LOGS === '1') console.error(this.logs(200));
+    if (!KEEP) execFileSync('rm', ['-rf', this.state]);
+    assert.equal(r.status, 0, `berth down failed: ${r.stderr}`);
+  }
+}
+
+/** What an appliance must not leave behind: taps, namespaces pinned, mounts, cgroups, processes of its own. */
+export function remains(state) {
+  const left = [];
+  for (const p of processes()) {
+    if (p.cmd[0]?.startsWith(PREFIX) || p.cmd.some((c) => c.includes(state)) || /^(qemu-system|berth)/.test(p.name)) left.push(`process ${p.pid} ${p.cmd.join(' ').slice(0, 120)}`);
+  }
+  for (const line of fs.readFileSync('/proc/mounts', 'utf8').split('\n')) if (line.includes(state)) left.push(`mount ${line}`);
+  for (const line of fs.readFileSync('/proc/net/dev', 'utf8').split('\n').slice(2)) {
+    const name = line.split(':')[0].trim();
+    if (name && !['lo', 'uplink'].includes(name)) left.push(`device ${name}`);
+  }
+  return [...left, ...cgroups().map((c) => `cgroup ${c}`)];
+}
+
+/** Folders of berth's in any cgroup hierarchy. */
+export function cgroups() {
+  const out = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', '*berth*'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  return out.split('\n').filter(Boolean);
+}
+
+/** Takes the namespaces that only exist as long as somebody holds them: the net namespaces of all live processes. */
+export function netNamespaces() {
+  const seen = new Set();
+  for (const p of processes()) {
+    try {
+      seen.add(fs.readlinkSync(`/proc/${p.pid}/ns/net`));
+    } catch {
+      // gone meanwhile
+    }
+  }
+  return seen;
+}
