@@ -14,7 +14,7 @@
 #include "log.h"
 #include "netns.h"
 #include "paths.h"
-#include "pidfile.h"
+#include "process.h"
 #include "sock.h"
 #include "util.h"
 #include "watch.h"
@@ -81,7 +81,7 @@ static void kill_session(pid_t pid)
 void policy_kill_left(const char *state, const char *id)
 {
 	AUTOFREE char *path = path_in(state, "run/agents/%s/policy.pid", id);
-	pid_t pid = pidfile_read(path);
+	pid_t pid = process_read_file(path);
 
 	if (pid > 1)
 		kill_session(pid);
@@ -297,7 +297,7 @@ static int attach(struct policy_link *l, pid_t pid, struct err *err)
 	int fd;
 
 	l->pid = pid;
-	l->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	l->pidfd = process_pidfd(pid);
 	if (l->pidfd < 0)
 		return err_sys(err, "cannot watch process %d", (int)pid);
 	fd = sock_connect_unix(path, err);
@@ -357,7 +357,7 @@ static pid_t spawn(struct policy_link *l, struct err *err)
 		child(l->program, argv, envp, sock, ns);
 	if (pid < 0)
 		return err_sys(err, "cannot start %s", l->program);
-	if (pidfile_write(pid_path, pid, err) < 0) {
+	if (process_write_file(pid_path, pid, err) < 0) {
 		kill_session(pid);
 		waitpid(pid, NULL, 0);
 		return err ? err->code : -EIO;
@@ -370,7 +370,7 @@ static void begin(struct policy_link *l, bool adopt)
 {
 	AUTOFREE char *pid_path = run_path(l, "policy.pid");
 	struct err err = {0};
-	pid_t pid = adopt ? pidfile_read(pid_path) : 0;
+	pid_t pid = adopt ? process_read_file(pid_path) : 0;
 
 	if (pid > 0 && attach(l, pid, &err) == 0)
 		return;
