@@ -67,7 +67,7 @@ export function entry({ name, type = '0', data = '', link = '', mode = 0o644, si
 	field(header, 108, 8, '0000000');
 	field(header, 116, 8, '0000000');
 	field(header, 124, 12, (size ?? body.length).toString(8).padStart(11, '0'));
-	field(header, 136, 12, '14707041400');
+	field(header, 136, 12, '14735102600');
 	header.fill(' ', 148, 156);
 	field(header, 156, 1, type);
 	field(header, 157, 100, link);

@@ -88,7 +88,7 @@ const refused = [
 	[['show', '-x'.slice(1) + '/../y'], /not a name for an agent/],
 	[['create', 'x', '--allow', 'http://example.com/'], /--allow/],
 	[['create', 'x', '--allow', '10.0.0.1'], /--allow/],
-	[['policy', 'x', 'allow', '*'], /'\*' is/],
+	[['policy', 'x', 'allow', '*'], /would allow every name/],
 	[['ls'], /the appliance does not run .*; start it with `berth up`/],
 	[['ls', '--url', 'http://127.0.0.1:1'], /the gateway at http:\/\/127.0.0.1:1/],
 	[['cp', 'x:a', '/nonexistent/dir/b', '--url', 'http://127.0.0.1:1'], /the gateway at/],
