@@ -1,0 +1,164 @@
+// kill -9 of one part at a time in mid-flow: the rest goes on, the part is back, nothing is lost; and in the end nothing is left.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { after, before, test } from 'node:test';
+
+import { chromium } from 'playwright-core';
+
+import { Appliance, cgroups, netNamespaces, processes, remains, until } from '../lib/appliance.mjs';
+import { saveNotes, signIn, whoAmI } from '../lib/flow.mjs';
+
+const SHOP = 'https://shop.test';
+let a;
+let agent;
+let cgroupsBefore;
+let namespacesBefore;
+
+before(
+  async () => {
+    cgroupsBefore = cgroups();
+    namespacesBefore = netNamespaces();
+    a = await Appliance.start();
+    agent = await a.create('one', '--allow', 'shop.test');
+  },
+  { timeout: 200000 },
+);
+after(() => a?.destroy(), { timeout: 180000 });
+
+async function connect() {
+  const browser = await chromium.connectOverCDP(await a.cdp('one'));
+  const page = await browser.contexts()[0].newPage();
+  page.setDefaultTimeout(60000);
+  return { browser, page };
+}
+
+const alive = (pid) => processes().some((p) => p.pid === pid);
+
+/** Kills a part and waits until another process has its place. */
+async function killAndWait(part) {
+  const old = (await a.pids(agent))[part];
+  process.kill(old, 'SIGKILL');
+  await until(`${part} is back`, 60000, async () => {
+    const now = await a.pids(agent);
+    return now[part] !== old && alive(now[part]);
+  });
+  return old;
+}
+
+test('berthd: the open connection does not notice', { timeout: 120000 }, async () => {
+  const { browser, page } = await connect();
+  await signIn(page, SHOP, 'dora');
+  const was = await a.pids(agent);
+  await killAndWait('berthd');
+  assert.equal(await whoAmI(page, SHOP), 'dora'); // the same connection
+  await until('berthd knows its agent again', 30000, async () => {
+    const now = await a.show('one');
+    return now.state === 'running' && now.browser === 'up' && now.id === agent.id;
+  });
+  const now = await a.pids(agent);
+  assert.equal(now.qemu, was.qemu);
+  assert.equal(now.policy, was.policy);
+  assert.equal(now.gateway, was.gateway);
+  assert.equal((await a.exec('one', 'echo', 'still')).stdout, 'still\n');
+  await browser.close();
+  const again = await connect();
+  assert.equal(await whoAmI(again.page, SHOP), 'dora');
+  await again.browser.close();
+});
+
+test('berth-gateway: clients reconnect, tabs are still open', { timeout: 120000 }, async () => {
+  const first = await connect();
+  await first.page.goto(`${SHOP}/form`);
+  await first.page.fill('#what', 'typed before');
+  const was = await a.pids(agent);
+  const gone = new Promise((ok) => first.browser.on('disconnected', ok));
+  await killAndWait('gateway');
+  await gone;
+  const now = await a.pids(agent);
+  assert.equal(now.qemu, was.qemu);
+  assert.equal(now.berthd, was.berthd);
+  const second = await connect();
+  const page = second.browser.contexts()[0].pages().find((p) => p.url() === `${SHOP}/form`);
+  assert.equal(await page.inputValue('#what'), 'typed before');
+  await second.browser.close();
+});
+
+test('berth-policy: closed while it is gone, back by itself with the same rules', { timeout: 120000 }, async () => {
+  const { browser, page } = await connect();
+  await page.goto(`${SHOP}/world`);
+  await killAndWait('policy');
+  await until('the site can be reached again', 30000, async () => (await a.exec('one', 'curl', '-ksS', '-m', '5', '-o', '/dev/null', 'https://shop.test/')).status === 0);
+  assert.notEqual((await a.exec('one', 'curl', '-ksS', '-m', '5', 'https://bank.test/')).status, 0);
+  await page.goto(`${SHOP}/form`);
+  await browser.close();
+  const types = JSON.stringify(await a.json('log', 'one'));
+  assert.match(types, /policy\.down/);
+  assert.match(types, /policy\.up/);
+});
+
+test('Chromium: the guest starts it again, the address stays, the log-in too', { timeout: 150000 }, async () => {
+  const { browser, page } = await connect();
+  const url = await a.cdp('one');
+  await signIn(page, SHOP, 'emma');
+  await saveNotes(page, SHOP);
+  const was = await a.pids(agent);
+  const gone = new Promise((ok) => browser.on('disconnected', ok));
+  const r = await a.exec('one', 'sh', '-c', 'pkill -9 -o -u agent -f chrom');
+  assert.equal(r.status, 0, r.stderr);
+  await gone;
+  await until('the browser is up', 60000, async () => (await a.show('one')).browser === 'up');
+  const next = await chromium.connectOverCDP(url);
+  const p = await next.contexts()[0].newPage();
+  p.setDefaultTimeout(60000);
+  await p.goto(`${SHOP}/world`);
+  await next.close();
+  assert.equal((await a.pids(agent)).qemu, was.qemu);
+});
+
+test('QEMU: the machine is started again, its files are there', { timeout: 200000 }, async () => {
+  await a.exec('one', 'sh', '-c', 'echo kept > ~/kept; sync');
+  const was = await a.show('one');
+  await killAndWait('qemu');
+  await until('the browser is up', 120000, async () => {
+    const now = await a.show('one');
+    return now.state === 'running' && now.browser === 'up' && now.restarts > was.restarts;
+  });
+  assert.equal((await a.exec('one', 'cat', 'kept')).stdout, 'kept\n');
+});
+
+test('the supervisor: berthd and the agents go on or end as a whole, and `berth up` works again', { timeout: 200000 }, async () => {
+  const was = await a.pids(agent);
+  process.kill(was.supervisor, 'SIGKILL');
+  await until('the supervisor is gone', 10000, () => !alive(was.supervisor));
+  await a.up();
+  await until('the agent runs', 120000, async () => {
+    const now = await a.show('one').catch(() => null);
+    if (now?.state === 'stopped') await a.tryCli('start', 'one', { timeout: 120000 });
+    return now?.state === 'running' && now.browser === 'up';
+  });
+  assert.equal((await a.show('one')).id, agent.id);
+  assert.equal((await a.exec('one', 'cat', 'kept')).stdout, 'kept\n');
+});
+
+test('rm takes everything of the agent, down everything of the appliance', { timeout: 200000 }, async () => {
+  const other = await a.create('two');
+  const { qemu, policy } = await a.pids(other);
+  await a.cli('rm', 'two', { timeout: 90000 });
+  for (const pid of [qemu, policy]) assert.ok(!alive(pid), `process ${pid} is still there`);
+  for (const p of [`agents/${other.id}`, `run/agents/${other.id}`, `run/ns/${other.id}`]) assert.ok(!fs.existsSync(`${a.state}/${p}`), p);
+  assert.ok(!cgroups().some((c) => c.includes(other.id)), 'its cgroup is still there');
+  assert.notEqual((await a.tryCli('show', 'two')).status, 0);
+
+  await a.down();
+  assert.deepEqual(remains(a.state), cgroupsBefore.map((c) => `cgroup ${c}`));
+  assert.deepEqual([...netNamespaces()].filter((n) => !namespacesBefore.has(n)), []);
+  const run = fs.existsSync(`${a.state}/run`) ? fs.readdirSync(`${a.state}/run`, { recursive: true }).filter((f) => fs.statSync(`${a.state}/run/${f}`).isFile() || /sock|ag_/.test(f)) : [];
+  assert.deepEqual(run, []);
+
+  // The record is not lost: up again, the agent is there, stopped, with its disk.
+  await a.up();
+  const list = (await a.json('ls')).agents;
+  assert.deepEqual(list.map((x) => x.name), ['one']);
+  await a.cli('rm', 'one', { timeout: 60000 });
+  assert.deepEqual(fs.readdirSync(`${a.state}/agents`), []);
+});
