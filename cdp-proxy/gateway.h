@@ -55,9 +55,11 @@ struct route_match {
 	struct principal who;
 	char method[16];
 	char agent[64];       /* {a}: always the agent's name; "" for routes without one */
-	char *rest;           /* what {id} or {path} of the pattern matched, percent-decoded; "" if none */
+	char *rest;           /* what {id} or {path} of the pattern matched, percent-decoded; "" if none.
+				 {id} is [A-Za-z0-9._-]{1,128}; {path} has no NUL and nothing else is promised */
+	char *below;          /* the path below `base`, without a slash at its end: "/json/version", "/cdp" */
 	struct http_text target;
-	const struct http_head *head;
+	const struct http_head *head; /* NULL once a WebSocket is accepted */
 	const cJSON *body;    /* routes with a JSON body: the object, checked to be one; else NULL */
 	/* How this client reached us, for URLs in answers. */
 	char host[280];       /* Host header, checked; "127.0.0.1:7900" style listen address on the unix socket */
@@ -143,6 +145,10 @@ struct daemon_request *gateway_ask(struct gateway *gw, const char *op, cJSON *ar
 				   gateway_answer_fn *fn, void *data);
 /* No call-back after this; a descriptor that still comes is closed. Not after the call-back. */
 void gateway_cancel(struct daemon_request *r);
+/* As gateway_ask; progress messages ({"step","detail"}) come first. */
+struct daemon_request *gateway_ask_progress(struct gateway *gw, const char *op, cJSON *args,
+					    const struct principal *by, gateway_answer_fn *fn,
+					    void (*progress)(void *data, const cJSON *msg), void *data);
 
 uv_loop_t *gateway_loop(struct gateway *gw);
 const char *gateway_state_dir(struct gateway *gw);

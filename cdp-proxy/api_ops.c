@@ -1,0 +1,199 @@
+/* Routes that are one op of berthd: arguments checked and gathered, the answer as JSON or as events. */
+#include "api_ops.h"
+#include "api.h"
+#include "json.h"
+#include "problem.h"
+#include "sse.h"
+#include "util.h"
+
+#include <string.h>
+
+#define PING_MS 15000
+
+/* Owned by its connection: freed by on_close (with events, once its timer is closed too). */
+struct op {
+	struct http_conn *c;
+	const struct route_match *m;
+	struct daemon_request *request;
+	bool events;
+	uv_timer_t ping;
+};
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void on_close(void *data)
+{
+	struct op *op = data;
+
+	/* A long op goes on without its client: nothing that was begun is left half done. */
+	if (op->request)
+		gateway_cancel(op->request);
+	if (op->events)
+		uv_close((uv_handle_t *)&op->ping, on_timer_closed);
+	else
+		free(op);
+}
+
+static const struct http_owner owner = {.on_close = on_close};
+
+static void add_all_urls(const struct op *op, cJSON *answer)
+{
+	cJSON *agent;
+
+	if (op->m->route->flags & ROUTE_AGENT)
+		api_add_urls(answer, op->m);
+	cJSON_ArrayForEach(agent, cJSON_GetObjectItemCaseSensitive(answer, "agents")) {
+		if (streq(op->m->route->op, "agent.list"))
+			api_add_urls(agent, op->m);
+	}
+}
+
+/* A token that names an agent sees that one only. */
+static void keep_own(const struct op *op, cJSON *answer)
+{
+	cJSON *list = cJSON_GetObjectItemCaseSensitive(answer, "agents");
+
+	if (!op->m->who.agent[0] || !streq(op->m->route->op, "agent.list"))
+		return;
+	for (int i = cJSON_GetArraySize(list) - 1; i >= 0; i--) {
+		if (!streq(json_str(cJSON_GetArrayItem(list, i), "name", ""), op->m->who.agent))
+			cJSON_DeleteItemFromArray(list, i);
+	}
+}
+
+static void answer_plain(struct op *op, const cJSON *answer)
+{
+	unsigned int flags = op->m->route->flags;
+
+	if (flags & ROUTE_EMPTY)
+		http_reply(op->c, 204, NULL, NULL, NULL, 0);
+	else
+		http_reply_json(op->c, flags & ROUTE_CREATED ? 201 : 200, answer);
+}
+
+static void on_answer(void *data, const cJSON *ok, const struct err *err)
+{
+	struct op *op = data;
+	cJSON *answer = err ? json_from_err(err) : cJSON_Duplicate(ok, true);
+
+	op->request = NULL;
+	if (!err) {
+		keep_own(op, answer);
+		add_all_urls(op, answer);
+	}
+	if (op->events) {
+		sse_send(op->c, err ? "error" : "result", NULL, answer);
+		http_stream_end(op->c);
+	} else if (err) {
+		http_reply_problem(op->c, err);
+	} else {
+		answer_plain(op, answer);
+	}
+	cJSON_Delete(answer);
+}
+
+static void on_progress(void *data, const cJSON *msg)
+{
+	struct op *op = data;
+
+	if (op->events)
+		sse_send(op->c, "progress", NULL, msg);
+}
+
+static void on_ping(uv_timer_t *timer)
+{
+	struct op *op = timer->data;
+
+	sse_ping(op->c);
+}
+
+static void begin_events(struct gateway *gw, struct op *op)
+{
+	op->events = true;
+	sse_begin(op->c);
+	uv_timer_init(gateway_loop(gw), &op->ping);
+	op->ping.data = op;
+	uv_timer_start(&op->ping, on_ping, PING_MS, PING_MS);
+}
+
+/* args is consumed. */
+static void ask(struct gateway *gw, struct http_conn *c, const struct route_match *m, cJSON *args)
+{
+	struct op *op = xcalloc(1, sizeof(*op));
+
+	op->c = c;
+	op->m = m;
+	http_set_owner(c, &owner, op);
+	if (m->route->flags & ROUTE_LONG && api_wants_events(m))
+		begin_events(gw, op);
+	op->request = gateway_ask_progress(gw, m->route->op, args, &m->who, on_answer, on_progress, op);
+}
+
+static cJSON *arguments(const struct route_match *m)
+{
+	cJSON *args = m->body ? cJSON_Duplicate(m->body, true) : cJSON_CreateObject();
+
+	if (m->agent[0])
+		cJSON_AddStringToObject(args, "agent", m->agent);
+	if (m->route->id_arg)
+		cJSON_AddStringToObject(args, m->route->id_arg, m->rest);
+	return args;
+}
+
+void op_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	struct err err;
+
+	if (json_check(m->body, m->route->members, m->route->n_members, &err) < 0) {
+		http_reply_problem(c, &err);
+		return;
+	}
+	ask(gw, c, m, arguments(m));
+}
+
+/* Adds a text parameter of the query, if it is there. False (answered) when it is malformed. */
+static bool add_query(struct http_conn *c, const struct route_match *m, const char *name, cJSON *args)
+{
+	char text[300];
+	struct err err;
+	int r = http_query(&m->target, name, text, sizeof(text));
+
+	if (r > 0)
+		cJSON_AddStringToObject(args, name, text);
+	if (r >= 0)
+		return true;
+	problem(&err, 400, "invalid-request", "'%s' in the query is malformed", name);
+	http_reply_problem(c, &err);
+	return false;
+}
+
+void agents_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	cJSON *args = arguments(m);
+
+	if (add_query(c, m, "label", args))
+		ask(gw, c, m, args);
+	else
+		cJSON_Delete(args);
+}
+
+void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	cJSON *args = arguments(m);
+	uint64_t limit;
+	struct err err;
+	int r = api_query_number(m, "limit", 1, 20000, &limit, &err);
+
+	if (r > 0)
+		cJSON_AddNumberToObject(args, "limit", (double)limit);
+	if (r < 0)
+		http_reply_problem(c, &err);
+	else if (add_query(c, m, "verdict", args)) {
+		ask(gw, c, m, args);
+		return;
+	}
+	cJSON_Delete(args);
+}
