@@ -1,0 +1,175 @@
+/* QEMU's command line, from values: pure, and no value leaves its place. */
+#include "qemu_args.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "util.h"
+
+/* Quiet: the serial console costs time at boot. A panic resets at once, which ends QEMU
+ * (-no-reboot). */
+#define KERNEL_ARGS "quiet panic=-1 mitigations=off console=ttyS0"
+
+struct args {
+	char **argv;
+	size_t n;
+};
+
+static void add(struct args *a, const char *s)
+{
+	if (a->n < QEMU_ARGS_MAX - 1)
+		a->argv[a->n] = xstrdup(s);
+	a->n++;
+}
+
+static void add2(struct args *a, const char *option, const char *value)
+{
+	add(a, option);
+	add(a, value);
+}
+
+__attribute__((format(printf, 3, 4))) static void addf(
+	struct args *a, const char *option, const char *fmt, ...)
+{
+	AUTOFREE char *value = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&value, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	add2(a, option, value);
+}
+
+/* Takes the object; its text becomes the option's value. */
+static void add_json(struct args *a, const char *option, cJSON *o)
+{
+	AUTOFREE char *text = cJSON_PrintUnformatted(o);
+
+	cJSON_Delete(o);
+	if (!text)
+		abort();
+	add2(a, option, text);
+}
+
+static cJSON *object(const char *key, const char *value)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, key, value);
+	return o;
+}
+
+static cJSON *file_node(const char *path, bool read_only)
+{
+	cJSON *o = object("driver", "file");
+
+	cJSON_AddStringToObject(o, "filename", path);
+	cJSON_AddBoolToObject(o, "read-only", read_only);
+	return o;
+}
+
+/* The agent's disk: what the guest flushes is on the host's disk; what it discards is given back.
+ */
+static void add_disk(struct args *a, const char *path)
+{
+	cJSON *o = object("driver", "qcow2"), *file = file_node(path, false);
+
+	cJSON_AddStringToObject(file, "discard", "unmap");
+	cJSON_AddStringToObject(o, "node-name", "disk");
+	cJSON_AddStringToObject(o, "discard", "unmap");
+	cJSON_AddStringToObject(o, "detect-zeroes", "unmap");
+	cJSON_AddItemToObject(o, "file", file);
+	add_json(a, "-blockdev", o);
+}
+
+static void add_rootfs(struct args *a, const char *path)
+{
+	cJSON *o = object("driver", "raw");
+
+	cJSON_AddStringToObject(o, "node-name", "rootfs");
+	cJSON_AddBoolToObject(o, "read-only", true);
+	cJSON_AddItemToObject(o, "file", file_node(path, true));
+	add_json(a, "-blockdev", o);
+}
+
+static void add_device(struct args *a, const char *driver, const char *key, const char *value)
+{
+	cJSON *o = object("driver", driver);
+
+	cJSON_AddStringToObject(o, key, value);
+	add_json(a, "-device", o);
+}
+
+/* -name takes a list of options: a comma in the value is doubled. */
+static void add_name(struct args *a, const char *name)
+{
+	AUTOFREE char *value = xmalloc(2 * strlen(name) + 7);
+	char *p = stpcpy(value, "guest=");
+
+	for (; *name; name++) {
+		if (*name == ',')
+			*p++ = ',';
+		*p++ = *name;
+	}
+	*p = 0;
+	add2(a, "-name", value);
+}
+
+static void add_devices(struct args *a, const struct qemu_args *q)
+{
+	cJSON *net = object("driver", "virtio-net-device");
+
+	add_disk(a, q->disk);
+	add_rootfs(a, q->rootfs);
+	/* The order gives vda and vdb. */
+	add_device(a, "virtio-blk-device", "drive", "disk");
+	add_device(a, "virtio-blk-device", "drive", "rootfs");
+	addf(a, "-netdev", "tap,id=net,fd=%d", q->tap_fd);
+	cJSON_AddStringToObject(net, "netdev", "net");
+	cJSON_AddStringToObject(net, "mac", GUEST_MAC);
+	add_json(a, "-device", net);
+}
+
+int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
+{
+	struct args a = {.argv = argv};
+
+	memset(argv, 0, QEMU_ARGS_MAX * sizeof(*argv));
+	add(&a, QEMU_BINARY);
+	add_name(&a, q->name);
+	add2(&a, "-M", "microvm,acpi=on,rtc=on");
+	add2(&a, "-accel", q->kvm ? "kvm" : "tcg,thread=multi,tb-size=256");
+	add2(&a, "-cpu", q->kvm ? "host" : "max");
+	addf(&a, "-m", "%u", q->memory_mib);
+	addf(&a, "-smp", "%u", q->cpus);
+	add(&a, "-nodefaults");
+	add(&a, "-no-user-config");
+	add(&a, "-nographic");
+	/* A machine that ended stays for a moment, so that its console can be read; then it is told
+	 * to quit. */
+	add2(&a, "-action", "reboot=shutdown,shutdown=pause");
+	add2(&a, "-sandbox",
+		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	add2(&a, "-kernel", q->kernel);
+	add2(&a, "-initrd", q->initrd);
+	add2(&a, "-append", KERNEL_ARGS);
+	add2(&a, "-chardev", "ringbuf,id=console,size=65536");
+	add2(&a, "-serial", "chardev:console");
+	addf(&a, "-chardev", "socket,id=qmp,fd=%d,server=on,wait=off", q->qmp_fd);
+	add2(&a, "-mon", "chardev=qmp,mode=control");
+	add_devices(&a, q);
+	return a.n < QEMU_ARGS_MAX ? 0 : -E2BIG;
+}
+
+void qemu_args_free(char *argv[QEMU_ARGS_MAX])
+{
+	for (size_t i = 0; i < QEMU_ARGS_MAX; i++) {
+		free(argv[i]);
+		argv[i] = NULL;
+	}
+}

@@ -1,0 +1,27 @@
+/* QEMU's command line, from values: pure, and no value leaves its place. */
+#ifndef BERTH_QEMU_ARGS_H
+#define BERTH_QEMU_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define QEMU_ARGS_MAX 64
+#define QEMU_BINARY "/usr/bin/qemu-system-x86_64"
+
+/* Paths are as QEMU sees them, inside its own root. */
+struct qemu_args {
+	const char *name; /* shown in the process list: the agent's id */
+	const char *kernel, *initrd, *rootfs, *disk;
+	unsigned memory_mib, cpus;
+	bool kvm;
+	int tap_fd, qmp_fd; /* a tap, and a listening unix socket */
+};
+
+/*
+ * Fills argv (NULL-terminated; each string the caller's to free, see qemu_args_free). The values go
+ * in as JSON or with doubled commas, so that none of them can add an option. 0, or -E2BIG.
+ */
+int qemu_args_make(const struct qemu_args *a, char *argv[QEMU_ARGS_MAX]);
+void qemu_args_free(char *argv[QEMU_ARGS_MAX]);
+
+#endif
