@@ -526,15 +526,17 @@ static ssize_t raw_result(CURLcode code, size_t n)
 ssize_t http_raw_recv(struct http_raw *r, void *data, size_t n)
 {
 	size_t got = 0;
+	CURLcode code = curl_easy_recv(r->easy, data, n, &got);
 
-	return raw_result(curl_easy_recv(r->easy, data, n, &got), got);
+	return raw_result(code, got);
 }
 
 ssize_t http_raw_send(struct http_raw *r, const void *data, size_t n)
 {
 	size_t sent = 0;
+	CURLcode code = curl_easy_send(r->easy, data, n, &sent);
 
-	return raw_result(curl_easy_send(r->easy, data, n, &sent), sent);
+	return raw_result(code, sent);
 }
 
 void http_raw_close(struct http_raw *r)
