@@ -10,7 +10,8 @@
 
 #define CLI_COMMANDS_MAX 64
 #define CLI_OPTIONS_MAX 16
-#define CLI_VALUES_MAX 600 /* options given on one line: 256 rules and as many labels fit */
+#define CLI_TTL_MAX 315360000LL /* of a token, in seconds: ten years */
+#define CLI_VALUES_MAX 600      /* options given on one line: 256 rules and as many labels fit */
 
 /* What an argument or an option's value is, for completion. */
 enum cli_kind {

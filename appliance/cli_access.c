@@ -13,7 +13,7 @@ int cli_token_create(struct cli *c, struct err *err)
 	AUTOJSON *v = NULL;
 	cJSON *body;
 	long long ttl = 0;
-	int r = cli_number(c, "ttl", 1, 10LL * 366 * 24 * 3600, &ttl, err);
+	int r = cli_number(c, "ttl", 1, CLI_TTL_MAX, &ttl, err);
 
 	if (r < 0)
 		return r;

@@ -21,7 +21,7 @@ static int cdp_token(struct cli *c, const char *name, cJSON **ret, struct err *e
 {
 	cJSON *body = cJSON_CreateObject();
 	long long ttl = CDP_TTL_S;
-	int r = cli_number(c, "ttl", 1, 10LL * 366 * 24 * 3600, &ttl, err);
+	int r = cli_number(c, "ttl", 1, CLI_TTL_MAX, &ttl, err);
 
 	if (r < 0) {
 		cJSON_Delete(body);

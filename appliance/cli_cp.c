@@ -76,11 +76,33 @@ static int parse_size(const char *text, uint64_t *ret, struct err *err)
 	return 0;
 }
 
-/* "/v1/agents/NAME/files/PATH?query"; an absolute PATH keeps its slash, encoded. */
+/* PATH without "." components, which a URL cannot carry; the home folder by its name if nothing is
+ * left. */
+static char *without_dots(const char *path)
+{
+	char *out = xmalloc(strlen(path) + sizeof("/home/agent")), *p = out;
+
+	for (const char *s = path; *s;) {
+		size_t n = strcspn(s, "/"), slash = s[n] == '/';
+
+		if (!(n == 1 && s[0] == '.')) {
+			memcpy(p, s, n + slash);
+			p += n + slash;
+		}
+		s += n + slash;
+	}
+	*p = 0;
+	if (!out[0])
+		strcpy(out, "/home/agent");
+	return out;
+}
+
+/* "/v1/agents/NAME/files/PATH?query"; an absolute PATH keeps its slash: "files//etc/hosts". */
 static char *files_path(struct copy *k, const char *name, const char *path, const char *query)
 {
-	AUTOFREE char *rest = cli_encode(path + (path[0] == '/'), true);
-	AUTOFREE char *whole = xasprintf("/files/%s%s%s", path[0] == '/' ? "%2F" : "", rest, query);
+	AUTOFREE char *plain = without_dots(path);
+	AUTOFREE char *rest = cli_encode(plain, true);
+	AUTOFREE char *whole = xasprintf("/files/%s%s", rest, query);
 
 	return cli_agent_path(name, whole, k->err);
 }
