@@ -1,0 +1,46 @@
+/* A connection of our own, out of the host's network namespace: several addresses in turn, or a
+ * service. */
+#ifndef BERTH_POLICY_DIAL_H
+#define BERTH_POLICY_DIAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "dns_packet.h"
+#include "pin_addr.h"
+
+/* Embedded in its owner, which closes `stream` itself once it is connected. */
+struct dial {
+	uv_loop_t *loop;
+	const struct pin_networks
+		*own; /* networks in which this host's own addresses may be dialled */
+	union {
+		uv_handle_t handle;
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	} sock;
+	uv_connect_t connect;
+	uint32_t addrs[DNS_ADDRS_MAX];
+	size_t n, at;
+	uint16_t port;
+	bool open, connecting, cancelled;
+	uint64_t began; /* the try under way, now_ms */
+	/* 0: stream is connected. Negative errno: none of them answered. Never called after
+	 * dial_cancel. */
+	void (*done)(struct dial *d, int result);
+	/* After dial_cancel or a failure: the handle is closed, the owner may go. */
+	void (*closed)(struct dial *d);
+};
+
+/* addrs in network byte order; prefer is tried first if it is one of them. */
+void dial_tcp(struct dial *d, const uint32_t *addrs, size_t n, uint32_t prefer, uint16_t port);
+void dial_unix(struct dial *d, const char *path);
+/* Gives up on the address that has been tried for longer than ms if there is another one. */
+void dial_tick(struct dial *d, uint64_t now, uint64_t ms);
+/* Closes whatever is open; closed follows. False: nothing is open, or it was called before. */
+bool dial_cancel(struct dial *d);
+
+#endif

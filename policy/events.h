@@ -1,0 +1,31 @@
+/* Decisions and failures as events for berthd, at a bounded rate. */
+#ifndef BERTH_POLICY_EVENTS_H
+#define BERTH_POLICY_EVENTS_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define EVENTS_SLOTS 128      /* different decisions within one window */
+#define EVENTS_WINDOW_MS 1000 /* the same decision within it is one entry with a count */
+
+struct events;
+
+/* One decision; strings are copied. name and rule may be "". addr is in network byte order, 0 for
+ * none. */
+struct egress {
+	const char *name, *protocol, *rule, *reason; /* protocol: "dns", "tls", "http", "tcp" */
+	uint32_t addr;
+	uint16_t port; /* 0: none (a DNS question) */
+	bool allow;
+	uint64_t bytes_up, bytes_down, duration_ms;
+};
+
+/* send gets every event (not to be kept); it may drop it. */
+struct events *events_new(
+	uv_loop_t *loop, void (*send)(void *data, const cJSON *event), void *data);
+void events_egress(struct events *e, const struct egress *entry);
+__attribute__((format(printf, 2, 3))) void events_error(struct events *e, const char *fmt, ...);
+
+#endif

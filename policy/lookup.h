@@ -1,0 +1,35 @@
+/* The addresses of a name: cache, one upstream question per name at a time, forbidden addresses
+ * removed. */
+#ifndef BERTH_POLICY_LOOKUP_H
+#define BERTH_POLICY_LOOKUP_H
+
+#include <uv.h>
+
+#include "dns_packet.h"
+#include "pin_addr.h"
+
+#define LOOKUP_CACHE_MAX 4096
+#define LOOKUP_QUERIES_MAX 256 /* names asked upstream at once */
+
+struct lookup;
+
+struct lookup_result {
+	enum dns_rcode rcode; /* SERVFAIL also when no server answered or too much is being asked */
+	uint32_t addrs[DNS_ADDRS_MAX];
+	size_t n, removed; /* removed: addresses that may not be used */
+	uint32_t ttl;      /* seconds left */
+};
+
+/* The caller's, embedded. */
+struct lookup_wait {
+	void (*done)(struct lookup_wait *w, const struct lookup_result *r);
+	struct lookup_wait *next, **at;
+};
+
+struct lookup *lookup_new(uv_loop_t *loop, const struct pin_networks *private_networks);
+/* name: normal form. done is called once, perhaps before this returns. */
+void lookup_start(struct lookup *l, const char *name, struct lookup_wait *w);
+/* After it, done is not called. A wait that is over or never began is fine, if it was zeroed. */
+void lookup_cancel(struct lookup_wait *w);
+
+#endif

@@ -1,0 +1,20 @@
+/* libnftables, and nothing else of the program sees it. Belongs to the wall process. */
+#ifndef BERTH_POLICY_NFT_H
+#define BERTH_POLICY_NFT_H
+
+#include <stdint.h>
+
+#include "err.h"
+
+struct nft;
+
+/* Opens its netlink socket in the network namespace that the process is in. NULL and err on
+ * failure. */
+struct nft *nft_new(struct err *err);
+void nft_free(struct nft *n);
+/* Runs the text as one transaction; returns when netlink has acknowledged. */
+int nft_run(struct nft *n, const char *text, struct err *err);
+/* The packets of all counters of the table, summed. */
+int nft_count(struct nft *n, uint64_t *ret_packets, struct err *err);
+
+#endif

@@ -1,0 +1,205 @@
+/*
+ * The parser: the process that reads what guests send, and holds no right at all.
+ *
+ * It puts the modules together, each on what is below it:
+ *
+ *   control (berthd)                 resolver (the guest's DNS)      relay (the guest's TCP)
+ *      |  rules, stats                   |           |                  |        |
+ *   ruleset, events               pins (wall)    lookup --- upstream ---'       dial
+ *
+ * Losing the wall ends the process at once, and so every connection: berthd starts both again.
+ */
+#include "parser.h"
+#include "control.h"
+#include "log.h"
+#include "privs.h"
+#include "relay.h"
+#include "resolver.h"
+#include "sock.h"
+#include "util.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+/* One for the process. */
+struct parser {
+	uv_loop_t loop;
+	struct ruleset rules;
+	struct pin_networks private_networks;
+	struct stats stats;
+	struct wall_client *wall;
+	struct pins *pins;
+	struct lookup *lookup;
+	struct events *events;
+	struct resolver *resolver;
+	struct relay *relay;
+	struct control *control;
+};
+
+/* A rules.set whose pins are still to go. */
+struct change {
+	struct parser *parser;
+	struct control_request *request;
+	struct pins_wait wait;
+};
+
+static void on_wall_lost(void *data)
+{
+	log_error("the wall has ended, so this process ends too");
+	_exit(1);
+}
+
+static void on_event(void *data, const cJSON *event)
+{
+	struct parser *p = data;
+
+	if (p->control)
+		control_event(p->control, event);
+}
+
+static void on_rules_in_force(struct pins_wait *w, int result)
+{
+	struct change *change = CONTAINER_OF(w, struct change, wait);
+
+	if (result < 0) {
+		log_error("pins that are no longer allowed could not be removed: everything is "
+			  "closed");
+		_exit(1);
+	}
+	control_answer(change->request, cJSON_CreateObject());
+	free(change);
+}
+
+static void op_rules_set(void *data, const char *const *rules, size_t n, struct control_request *r)
+{
+	struct parser *p = data;
+	struct change *change;
+	struct err err;
+
+	if (ruleset_set(&p->rules, rules, n, &err) < 0) {
+		control_refuse(r, &err);
+		return;
+	}
+	change = xcalloc(1, sizeof(*change));
+	*change = (struct change){.parser = p, .request = r, .wait = {.done = on_rules_in_force}};
+	relay_recheck(p->relay);
+	if (pins_keep_allowed(p->pins, &p->rules, &change->wait))
+		on_rules_in_force(&change->wait, 0);
+	log_info("%zu rules are in force", n);
+}
+
+/* A stats request that waits for the wall's counters. */
+struct counting {
+	struct parser *parser;
+	struct control_request *request;
+};
+
+static void on_counted(void *data, int result, uint64_t packets)
+{
+	struct counting *counting = data;
+	struct parser *p = counting->parser;
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(o, "dns_queries", (double)p->stats.dns_queries);
+	cJSON_AddNumberToObject(o, "dns_denied", (double)p->stats.dns_denied);
+	cJSON_AddNumberToObject(o, "connections", (double)p->stats.connections);
+	cJSON_AddNumberToObject(o, "denied", (double)p->stats.denied);
+	cJSON_AddNumberToObject(o, "bytes_up", (double)p->stats.bytes_up);
+	cJSON_AddNumberToObject(o, "bytes_down", (double)p->stats.bytes_down);
+	cJSON_AddNumberToObject(o, "pins", (double)pins_count(p->pins));
+	cJSON_AddNumberToObject(o, "dropped_packets", (double)packets);
+	control_answer(counting->request, o);
+	free(counting);
+}
+
+static void op_stats(void *data, struct control_request *r)
+{
+	struct parser *p = data;
+	struct wall_request request = {.op = WALL_COUNTERS};
+	struct counting *counting = xcalloc(1, sizeof(*counting));
+
+	*counting = (struct counting){.parser = p, .request = r};
+	if (wall_ask(p->wall, &request, on_counted, counting) < 0)
+		on_counted(counting, 0, 0);
+}
+
+/* The wall hands them over when its rules are in force. */
+static int receive_listeners(int wall, int ret[WALL_LISTENERS], struct err *err)
+{
+	for (int i = 0; i < WALL_LISTENERS; i++) {
+		uint8_t which;
+		ssize_t n = sock_recv_fd(wall, &which, 1, &ret[i]);
+
+		if (n != 1 || which != i || ret[i] < 0)
+			return err_set(err, EPROTO, "the wall did not come up");
+	}
+	return 0;
+}
+
+static int drop_rights(struct err *err)
+{
+	pid_t parent = getppid();
+	int r = privs_drop(false, err);
+
+	if (r < 0)
+		return r;
+	/* After the change of user, which clears it. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return err_sys(err, "cannot tie this process to its parent");
+	if (getppid() != parent)
+		return err_set(err, EPIPE, "the wall has ended");
+	return privs_filter_syscalls(err);
+}
+
+static int set_up(
+	struct parser *p, const struct parser_config *config, const int *listeners, struct err *err)
+{
+	struct resolver_parts resolver;
+	struct relay_parts relay;
+
+	p->private_networks = config->private_networks;
+	p->wall = wall_client_new(&p->loop, config->wall, on_wall_lost, p);
+	p->pins = pins_new(&p->loop, p->wall);
+	p->lookup = lookup_new(&p->loop, &p->private_networks);
+	p->events = events_new(&p->loop, on_event, p);
+	resolver = (struct resolver_parts){
+		&p->loop, &p->rules, p->lookup, p->pins, p->events, &p->stats};
+	relay = (struct relay_parts){.loop = &p->loop,
+		.agent = config->agent,
+		.rules = &p->rules,
+		.private_networks = &p->private_networks,
+		.lookup = p->lookup,
+		.pins = p->pins,
+		.events = p->events,
+		.stats = &p->stats};
+	p->resolver =
+		resolver_new(&resolver, listeners[WALL_DNS_UDP], listeners[WALL_DNS_TCP], err);
+	p->relay = p->resolver ? relay_new(&relay, listeners[WALL_RELAY], err) : NULL;
+	return p->relay ? 0 : -EIO;
+}
+
+int parser_run(const struct parser_config *config, struct err *err)
+{
+	struct control_ops ops = {.rules_set = op_rules_set, .stats = op_stats};
+	struct parser *p = xcalloc(1, sizeof(*p));
+	int listeners[WALL_LISTENERS], r = drop_rights(err);
+
+	if (r == 0)
+		r = receive_listeners(config->wall, listeners, err);
+	if (r == 0 && uv_loop_init(&p->loop) < 0)
+		r = err_set(err, ENOMEM, "cannot make an event loop");
+	if (r == 0)
+		r = set_up(p, config, listeners, err);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	ops.data = p;
+	p->control = control_new(&p->loop, config->control, &ops);
+	log_info("serving agent %s", config->agent);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	return err_set(err, EIO, "the event loop has ended");
+}

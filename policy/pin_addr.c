@@ -1,0 +1,121 @@
+/* Which IPv4 addresses may be pinned and dialled at all, and which only if the operator names their
+ * network. */
+#include "pin_addr.h"
+#include "util.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+struct range {
+	uint32_t net;
+	unsigned bits;
+};
+
+/* Never: nothing of a guest's may ever be answered there. */
+static const struct range impossible[] = {
+	{0x00000000, 8},  /* 0.0.0.0/8: this network (RFC 791) */
+	{0x7f000000, 8},  /* 127.0.0.0/8: loopback */
+	{0x0a000200, 24}, /* 10.0.2.0/24: the agent's own link */
+	{0xe0000000, 4},  /* 224.0.0.0/4: multicast */
+	{0xf0000000, 4},  /* 240.0.0.0/4: reserved, and broadcast */
+};
+
+/* Not of the public Internet (IANA's special-purpose registry, RFC 6890), so only by the operator's
+ * word. */
+static const struct range special[] = {
+	{0x0a000000, 8},  /* 10.0.0.0/8: private (RFC 1918) */
+	{0x64400000, 10}, /* 100.64.0.0/10: carriers' NAT (RFC 6598) */
+	{0xa9fe0000, 16}, /* 169.254.0.0/16: link-local, metadata services */
+	{0xac100000, 12}, /* 172.16.0.0/12: private */
+	{0xc0000000, 24}, /* 192.0.0.0/24: protocol assignments, NAT64 discovery */
+	{0xc0000200, 24}, /* 192.0.2.0/24: documentation */
+	{0xc01fc400, 24}, /* 192.31.196.0/24: AS112 */
+	{0xc034c100, 24}, /* 192.52.193.0/24: AMT */
+	{0xc0586300, 24}, /* 192.88.99.0/24: 6to4 relays */
+	{0xc0a80000, 16}, /* 192.168.0.0/16: private */
+	{0xc0af3000, 24}, /* 192.175.48.0/24: AS112 */
+	{0xc6120000, 15}, /* 198.18.0.0/15: benchmarks, and the appliance's services */
+	{0xc6336400, 24}, /* 198.51.100.0/24: documentation */
+	{0xcb007100, 24}, /* 203.0.113.0/24: documentation */
+};
+
+static uint32_t mask_of(unsigned bits)
+{
+	return bits ? ~0u << (32 - bits) : 0;
+}
+
+static bool in_ranges(const struct range *r, size_t n, uint32_t host)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((host & mask_of(r[i].bits)) == r[i].net)
+			return true;
+	return false;
+}
+
+bool pin_addr_possible(uint32_t addr)
+{
+	return !in_ranges(impossible, ARRAY_SIZE(impossible), ntohl(addr));
+}
+
+bool pin_networks_have(const struct pin_networks *networks, uint32_t addr)
+{
+	for (size_t i = 0; i < networks->n; i++)
+		if ((ntohl(addr) & networks->list[i].mask) == networks->list[i].net)
+			return true;
+	return false;
+}
+
+bool pin_addr_allowed(const struct pin_networks *private_networks, uint32_t addr)
+{
+	if (!pin_addr_possible(addr))
+		return false;
+	return !in_ranges(special, ARRAY_SIZE(special), ntohl(addr)) ||
+	       pin_networks_have(private_networks, addr);
+}
+
+static int parse_one(const char *s, size_t n, struct pin_networks *ret, struct err *err)
+{
+	char text[32], *slash;
+	struct in_addr a;
+	uint64_t bits = 32;
+
+	snprintf(text, sizeof(text), "%.*s", (int)MIN(n, sizeof(text) - 1), s);
+	slash = strchr(text, '/');
+	if (slash)
+		*slash = 0;
+	if (n >= sizeof(text) || inet_pton(AF_INET, text, &a) != 1 ||
+		(slash && !parse_u64(slash + 1, 0, 32, &bits)))
+		return err_set(err, EINVAL, "'%.*s' is not an IPv4 network such as 10.1.0.0/16",
+			(int)MIN(n, (size_t)60), s);
+	if (ret->n == PIN_NETWORKS_MAX)
+		return err_set(err, E2BIG, "more than %d private networks", PIN_NETWORKS_MAX);
+	ret->list[ret->n].mask = mask_of((unsigned)bits);
+	ret->list[ret->n].net = ntohl(a.s_addr) & mask_of((unsigned)bits);
+	ret->n++;
+	return 0;
+}
+
+int pin_networks_parse(const char *text, struct pin_networks *ret, struct err *err)
+{
+	*ret = (struct pin_networks){0};
+	if (!text || !*text)
+		return 0;
+	for (;;) {
+		size_t n;
+		int r;
+
+		text += strspn(text, " ");
+		n = strcspn(text, ", ");
+		r = parse_one(text, n, ret, err);
+		if (r < 0)
+			return r;
+		text += n;
+		text += strspn(text, " ");
+		if (!*text)
+			return 0;
+		if (*text != ',')
+			return err_set(err, EINVAL, "private networks are separated by commas");
+		text++;
+	}
+}

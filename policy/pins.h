@@ -1,0 +1,41 @@
+/* Which name was pinned at which address and port: the parser's picture of the wall's set. */
+#ifndef BERTH_POLICY_PINS_H
+#define BERTH_POLICY_PINS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "ruleset.h"
+#include "wall_client.h"
+
+#define PIN_TTL_MIN 60u
+#define PIN_TTL_MAX 3600u
+#define PIN_NAMES_MAX 64 /* names at one address and port; the one that ends first makes room */
+
+struct pins;
+
+/* The caller's, embedded; done is called once, never from within the call that was given it. */
+struct pins_wait {
+	void (*done)(struct pins_wait *w, int result);
+	size_t outstanding;
+	int result;
+	uv_timer_t *timer; /* NULL; pins.c's own */
+};
+
+struct pins *pins_new(uv_loop_t *loop, struct wall_client *wall);
+/*
+ * Has every address (network byte order) with every port pinned for the name, for at least ttl
+ * seconds (at most PIN_TTL_MAX). True: it is so already, and w is not used. False: w->done follows,
+ * with 0 once the wall has acknowledged all, or a negative errno: then nothing of it may be relied
+ * on.
+ */
+bool pins_need(struct pins *p, const char *name, const uint32_t *addrs, size_t n,
+	const uint16_t *ports, size_t n_ports, uint32_t ttl, struct pins_wait *w);
+bool pins_has(const struct pins *p, const char *name, uint32_t addr, uint16_t port);
+/* Drops what the rules no longer allow. True: nothing was there to drop; false: w->done follows. */
+bool pins_keep_allowed(struct pins *p, const struct ruleset *rs, struct pins_wait *w);
+size_t pins_count(const struct pins *p);
+
+#endif

@@ -1,0 +1,23 @@
+/* The parser's end of the channel to the wall. */
+#ifndef BERTH_POLICY_WALL_CLIENT_H
+#define BERTH_POLICY_WALL_CLIENT_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "wall_msg.h"
+
+#define WALL_QUEUE_MAX 8192 /* requests that wait; one more is refused with -ENOBUFS */
+
+struct wall_client;
+
+/* result: 0 or a negative errno. Never called from within wall_ask. */
+typedef void wall_done_fn(void *data, int result, uint64_t packets);
+
+/* fd is taken. lost is called once when the wall has ended: then so must this process. */
+struct wall_client *wall_client_new(uv_loop_t *loop, int fd, void (*lost)(void *data), void *data);
+/* Queues a request; -ENOBUFS when too many wait (then done is not called). Answers come in order.
+ */
+int wall_ask(struct wall_client *w, const struct wall_request *r, wall_done_fn *done, void *data);
+
+#endif
