@@ -1,0 +1,35 @@
+/* The room QEMU runs in: an agent's network, its own few files, no rights, limits. */
+#ifndef BERTH_SANDBOX_H
+#define BERTH_SANDBOX_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+/* Where QEMU finds things inside. */
+#define SANDBOX_IMAGE "/image"
+#define SANDBOX_AGENT "/agent"
+/* The descriptors it gets beside 0, 1 and 2. */
+#define SANDBOX_TAP_FD 3
+#define SANDBOX_QMP_FD 4
+
+struct sandbox {
+	const char *state, *id;
+	uid_t uid;
+	const char *image_dir;      /* seen as SANDBOX_IMAGE, read-only */
+	const char *agent_dir;      /* seen as SANDBOX_AGENT */
+	int tap_fd, qmp_fd, log_fd; /* the caller's; log_fd becomes stdout and stderr */
+	bool kvm;
+	char *const *argv;
+};
+
+/*
+ * Starts argv[0] inside: in the agent's cgroup and network namespace; in a mount namespace whose
+ * root holds QEMU, its libraries and firmware, the image, and the agent's folder; as uid without
+ * capabilities and with no_new_privs. Its pid, or a negative errno with the step that failed. The
+ * caller's cgroup and namespace for `id` exist.
+ */
+int sandbox_spawn(const struct sandbox *s, pid_t *ret, struct err *err);
+
+#endif
