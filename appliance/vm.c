@@ -1,0 +1,560 @@
+/*
+ * One microVM: QEMU started, adopted, watched and ended; the guest's control channel.
+ *
+ * Three things are watched: QEMU's process (a pidfd, so that an adopted one is seen to end as
+ * well), its monitor, and the guest channel. Only the process's end ends the vm; everything else
+ * leads there:
+ *
+ *   guest powers off / resets ---> SHUTDOWN on the monitor (QEMU pauses) --> read the console -->
+ * quit --. vm_shutdown --> guest channel --'                  no end in time ------------------>
+ * SIGKILL -------+--> ended no answer from the guest (guest_link) ------------------> read the
+ * console --------> SIGKILL --------+ QEMU dies
+ * --------------------------------------------------------------------------------------------'
+ */
+#include "vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "cgroup.h"
+#include "guest_link.h"
+#include "house.h"
+#include "json.h"
+#include "kvm_probe.h"
+#include "log.h"
+#include "netns.h"
+#include "paths.h"
+#include "process.h"
+#include "qemu_args.h"
+#include "qmp.h"
+#include "sandbox.h"
+#include "sock.h"
+#include "util.h"
+#include "watch.h"
+
+#define QEMU_IMG "/usr/bin/qemu-img"
+#define QMP_MS 5000
+#define QUIT_MS 5000
+#define OVERHEAD_BYTES \
+	(512ull << 20) /* QEMU's own memory beside the guest's; TCG's code cache is half of it */
+#define PIDS_MAX 256
+#define CONSOLE_TAIL 400
+
+struct vm {
+	uv_loop_t *loop;
+	struct vm_callbacks cb;
+	void *data;
+	char *state, *id;
+	pid_t pid;
+	int pidfd;
+	bool kvm;
+	struct watch_fd *process;
+	struct watch_timer *deadline; /* then SIGKILL */
+	struct qmp *qmp;              /* NULL once it is gone */
+	struct guest_link *link;      /* NULL once the guest is known to have ended */
+	bool asked;                   /* vm_shutdown was called */
+	bool ending;                  /* how and why are settled */
+	enum vm_end how;
+	char why[200];
+	char console[CONSOLE_TAIL + 1];
+};
+
+static void settle(struct vm *vm, enum vm_end how, const char *why)
+{
+	if (vm->ending)
+		return;
+	vm->ending = true;
+	vm->how = how;
+	snprintf(vm->why, sizeof(vm->why), "%s", why);
+}
+
+static void kill_now(void *data)
+{
+	struct vm *vm = data;
+
+	process_signal(vm->pidfd, SIGKILL);
+}
+
+/* The end of what the guest wrote to its console, made printable. */
+static void keep_console(struct vm *vm, const char *text)
+{
+	size_t n = strlen(text), from = n > CONSOLE_TAIL ? n - CONSOLE_TAIL : 0, at = 0;
+
+	for (size_t i = from; i < n; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c == '\n')
+			c = '|';
+		if (c >= 32 && c < 127)
+			vm->console[at++] = (char)c;
+	}
+	vm->console[at] = 0;
+}
+
+static void on_console(void *data, const cJSON *ret, const struct err *err)
+{
+	struct vm *vm = data;
+
+	if (cJSON_IsString(ret))
+		keep_console(vm, ret->valuestring);
+	if (vm->how == VM_END_POWEROFF && vm->qmp)
+		qmp_command(vm->qmp, "quit", NULL, QMP_MS, NULL, NULL);
+	else
+		kill_now(vm);
+}
+
+/* The machine is over; QEMU still stands. Read its last words, then end it. */
+static void wind_up(struct vm *vm)
+{
+	cJSON *args;
+
+	guest_link_free(vm->link);
+	vm->link = NULL;
+	watch_timer_start(vm->deadline, QUIT_MS);
+	if (!vm->qmp) {
+		kill_now(vm);
+		return;
+	}
+	args = cJSON_CreateObject();
+	cJSON_AddStringToObject(args, "device", "console");
+	cJSON_AddNumberToObject(args, "size", 65536);
+	cJSON_AddStringToObject(args, "format", "utf8");
+	qmp_command(vm->qmp, "ringbuf-read", args, QMP_MS / 2, on_console, vm);
+}
+
+static void on_shutdown(struct vm *vm, const char *reason)
+{
+	if (vm->asked || streq(reason, "guest-shutdown"))
+		settle(vm, VM_END_POWEROFF, vm->asked ? "stopped" : "the guest powered off");
+	else if (starts_with(reason, "host-"))
+		settle(vm, VM_END_CRASH, "QEMU was told to end by a signal or its monitor");
+	else
+		settle(vm, VM_END_CRASH, "the guest's kernel panicked or reset the machine");
+	wind_up(vm);
+}
+
+static void on_qmp_event(void *data, const char *name, const cJSON *event)
+{
+	struct vm *vm = data;
+
+	if (streq(name, "SHUTDOWN"))
+		on_shutdown(vm, json_str(event, "reason", ""));
+}
+
+static void on_qmp_closed(void *data, const char *why)
+{
+	struct vm *vm = data;
+
+	qmp_free(vm->qmp);
+	vm->qmp = NULL;
+	/* Nearly always QEMU's end, which the pidfd tells. A living QEMU without a monitor is of no
+	 * use. */
+	if (vm->process)
+		watch_timer_start(vm->deadline, QUIT_MS);
+}
+
+static void on_status(void *data, const cJSON *ret, const struct err *err)
+{
+	struct vm *vm = data;
+	const char *status = json_str(ret, "status", "");
+
+	if (streq(status, "shutdown") || streq(status, "guest-panicked"))
+		on_shutdown(vm, "");
+}
+
+static void on_kvm(void *data, const cJSON *ret, const struct err *err)
+{
+	struct vm *vm = data;
+
+	vm->kvm = json_bool(ret, "enabled", vm->kvm);
+}
+
+static void link_ready(void *data, const struct guest_ready *ready)
+{
+	struct vm *vm = data;
+
+	vm->cb.ready(vm->data, ready);
+}
+
+static void link_browser(void *data, const struct guest_browser *browser)
+{
+	struct vm *vm = data;
+
+	vm->cb.browser(vm->data, browser);
+}
+
+static void link_pong(void *data, const struct guest_pong *pong)
+{
+	struct vm *vm = data;
+
+	vm->cb.pong(vm->data, pong);
+}
+
+static void link_log(void *data, unsigned source, const char *line)
+{
+	struct vm *vm = data;
+
+	vm->cb.log(vm->data, source, line);
+}
+
+static void link_ended(void *data, enum guest_link_end how)
+{
+	struct vm *vm = data;
+
+	if (how == GUEST_LINK_HANG)
+		settle(vm, VM_END_HANG, "the guest stopped answering");
+	else
+		settle(vm, VM_END_CRASH, "the guest did not come up");
+	wind_up(vm);
+}
+
+static const struct guest_link_callbacks link_callbacks = {.ready = link_ready,
+	.browser = link_browser,
+	.pong = link_pong,
+	.log = link_log,
+	.ended = link_ended};
+static const struct qmp_callbacks qmp_callbacks = {.event = on_qmp_event, .closed = on_qmp_closed};
+
+static void remove_run_files(const struct vm *vm)
+{
+	static const char *const names[] = {"qmp.sock", "qemu.pid"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		AUTOFREE char *path = path_in(vm->state, "run/agents/%s/%s", vm->id, names[i]);
+
+		unlink(path);
+	}
+}
+
+/* The last lines of QEMU's own log, when it ended without a word on its monitor. */
+static void keep_qemu_log(struct vm *vm)
+{
+	AUTOFREE char *path = path_in(vm->state, "run/agents/%s/qemu.log", vm->id);
+	AUTOFREE char *text = NULL;
+
+	if (!vm->console[0] && file_read(AT_FDCWD, path, 1 << 20, &text, NULL, NULL) == 0)
+		keep_console(vm, text);
+}
+
+static void on_process_end(void *data, int events)
+{
+	struct vm *vm = data;
+	struct vm_callbacks cb = vm->cb;
+	char detail[700];
+	enum vm_end how;
+
+	waitpid(vm->pid, NULL, WNOHANG); /* ours or, adopted, the supervisor's */
+	watch_fd_free(vm->process);
+	vm->process = NULL;
+	watch_timer_stop(vm->deadline);
+	settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH,
+		vm->asked ? "stopped" : "QEMU ended");
+	how = vm->how;
+	if (how != VM_END_POWEROFF)
+		keep_qemu_log(vm);
+	snprintf(detail, sizeof(detail), "%s%s%s", vm->why,
+		how != VM_END_POWEROFF && vm->console[0] ? "; last words: " : "",
+		how != VM_END_POWEROFF ? vm->console : "");
+	remove_run_files(vm);
+	cgroup_remove(vm->state, vm->id, NULL);
+	cb.ended(vm->data, how, detail);
+}
+
+void vm_free(struct vm *vm)
+{
+	if (!vm)
+		return;
+	guest_link_free(vm->link);
+	qmp_free(vm->qmp);
+	watch_fd_free(vm->process);
+	watch_timer_free(vm->deadline);
+	if (vm->pidfd >= 0)
+		close(vm->pidfd);
+	free(vm->state);
+	free(vm->id);
+	free(vm);
+}
+
+static struct vm *vm_new(
+	uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data)
+{
+	struct vm *vm = xcalloc(1, sizeof(*vm));
+
+	*vm = (struct vm){.loop = loop, .cb = *cb, .data = data, .pidfd = -1};
+	vm->state = xstrdup(spec->state);
+	vm->id = xstrdup(spec->id);
+	vm->deadline = watch_timer_new(loop, kill_now, vm);
+	return vm;
+}
+
+/* Everything that is watched, once vm->pid and vm->pidfd are known. */
+static int begin_watching(struct vm *vm, const struct vm_spec *spec, struct err *err)
+{
+	AUTOFREE char *socket = path_in(vm->state, "run/agents/%s/qmp.sock", vm->id);
+	struct guest_config config = {.flags = spec->browser ? GUEST_CONFIG_BROWSER : 0,
+		.view_width = 1280,
+		.view_height = 800};
+	int r = qmp_connect(&vm->qmp, vm->loop, socket, &qmp_callbacks, vm, err);
+
+	if (r < 0)
+		return err_context(err, "QEMU's monitor of agent %s", spec->name);
+	memcpy(config.machine_id, spec->machine_id, sizeof(config.machine_id));
+	snprintf(config.hostname, sizeof(config.hostname), "%s", spec->name);
+	vm->link = guest_link_new(vm->loop, vm->state, vm->id, &config, &link_callbacks, vm);
+	vm->process = watch_fd_new(vm->loop, vm->pidfd, UV_READABLE, on_process_end, vm);
+	qmp_command(vm->qmp, "query-kvm", NULL, QMP_MS, on_kvm, vm);
+	qmp_command(vm->qmp, "query-status", NULL, QMP_MS, on_status, vm);
+	return 0;
+}
+
+/* Descriptors that QEMU gets. */
+struct gifts {
+	int tap, qmp, log;
+};
+
+static void gifts_done(struct gifts *g)
+{
+	const int all[] = {g->tap, g->qmp, g->log};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i] >= 0)
+			close(all[i]);
+}
+
+static int gifts_make(struct gifts *g, const struct vm_spec *spec, struct err *err)
+{
+	AUTOFREE char *dir = path_in(spec->state, "run/agents/%s", spec->id);
+	AUTOFREE char *socket = xasprintf("%s/qmp.sock", dir);
+	AUTOFREE char *log = xasprintf("%s/qemu.log", dir);
+	int r = make_dir(dir, 0700, err);
+
+	*g = (struct gifts){-1, -1, -1};
+	if (r < 0)
+		return r;
+	g->tap = netns_tap(spec->state, spec->id, err);
+	if (g->tap < 0)
+		return g->tap;
+	g->qmp = sock_listen_unix(socket, 0600, err);
+	if (g->qmp < 0)
+		return g->qmp;
+	g->log = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	return g->log < 0 ? err_sys(err, "cannot create %s", log) : 0;
+}
+
+static int spawn_qemu(
+	struct vm *vm, const struct vm_spec *spec, const struct gifts *g, struct err *err)
+{
+	AUTOFREE char *agent_dir = path_in(spec->state, "agents/%s", spec->id);
+	const char *disk = strrchr(spec->disk, '/');
+	AUTOFREE char *disk_inside = xasprintf(SANDBOX_AGENT "/%s", disk ? disk + 1 : spec->disk);
+	const struct qemu_args args = {.name = spec->id,
+		.kernel = SANDBOX_IMAGE "/vmlinuz",
+		.initrd = SANDBOX_IMAGE "/initrd.img",
+		.rootfs = SANDBOX_IMAGE "/rootfs.erofs",
+		.disk = disk_inside,
+		.memory_mib = spec->memory_mib,
+		.cpus = spec->cpus,
+		.kvm = vm->kvm,
+		.tap_fd = SANDBOX_TAP_FD,
+		.qmp_fd = SANDBOX_QMP_FD};
+	struct sandbox s = {.state = spec->state,
+		.id = spec->id,
+		.uid = HOUSE_UID_AGENT + spec->slot,
+		.image_dir = spec->image_dir,
+		.agent_dir = agent_dir,
+		.tap_fd = g->tap,
+		.qmp_fd = g->qmp,
+		.log_fd = g->log,
+		.kvm = vm->kvm};
+	char *argv[QEMU_ARGS_MAX];
+	int r = qemu_args_make(&args, argv);
+
+	s.argv = argv;
+	if (r == 0)
+		r = sandbox_spawn(&s, &vm->pid, err);
+	qemu_args_free(argv);
+	return r;
+}
+
+static int start(struct vm *vm, const struct vm_spec *spec, struct err *err)
+{
+	const struct cgroup_limits limits = {
+		.memory_bytes = ((uint64_t)spec->memory_mib << 20) + OVERHEAD_BYTES,
+		.cpus = spec->cpus,
+		.pids = PIDS_MAX};
+	AUTOFREE char *pid_file = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
+	struct gifts gifts;
+	int r = gifts_make(&gifts, spec, err);
+
+	if (r == 0)
+		r = cgroup_create(spec->state, spec->id, &limits, err);
+	vm->kvm = kvm_proven(spec->state);
+	if (r == 0)
+		r = spawn_qemu(vm, spec, &gifts, err);
+	gifts_done(&gifts);
+	if (r < 0)
+		return r;
+	vm->pidfd = process_pidfd(vm->pid);
+	r = vm->pidfd < 0 ? err_set(err, vm->pidfd, "QEMU of agent %s ended at once", spec->name)
+			  : process_write_file(pid_file, vm->pid, err);
+	if (r == 0)
+		r = begin_watching(vm, spec, err);
+	if (r < 0 && vm->pidfd >= 0) {
+		process_signal(vm->pidfd, SIGKILL);
+		waitpid(vm->pid, NULL, 0);
+	}
+	return r;
+}
+
+int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
+	const struct vm_callbacks *cb, void *data, struct err *err)
+{
+	struct vm *vm = vm_new(loop, spec, cb, data);
+	int r = start(vm, spec, err);
+
+	if (r < 0) {
+		remove_run_files(vm);
+		cgroup_remove(vm->state, vm->id, NULL);
+		vm_free(vm);
+		return err_context(err, "agent %s", spec->name);
+	}
+	*ret = vm;
+	return 0;
+}
+
+int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
+	const struct vm_callbacks *cb, void *data, struct err *err)
+{
+	AUTOFREE char *pid_file = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
+	struct vm *vm = vm_new(loop, spec, cb, data);
+	int r;
+
+	vm->pidfd = process_open_file(pid_file, &vm->pid);
+	r = vm->pidfd < 0 ? err_set(err, ESRCH, "QEMU of agent %s is gone", spec->name)
+			  : begin_watching(vm, spec, err);
+	if (r < 0) {
+		if (vm->pidfd >= 0)
+			process_signal(
+				vm->pidfd, SIGKILL); /* it runs, but nobody can speak to it */
+		remove_run_files(vm);
+		vm_free(vm);
+		return r;
+	}
+	*ret = vm;
+	return 0;
+}
+
+void vm_shutdown(struct vm *vm, unsigned timeout_ms)
+{
+	if (!vm->process)
+		return;
+	vm->asked = true;
+	if (vm->link)
+		guest_link_send(vm->link, GUEST_SHUTDOWN);
+	if (!vm->ending)
+		watch_timer_start(vm->deadline, timeout_ms);
+}
+
+void vm_kill(struct vm *vm)
+{
+	if (vm->process)
+		kill_now(vm);
+}
+
+void vm_browser_restart(struct vm *vm)
+{
+	if (vm->link)
+		guest_link_send(vm->link, GUEST_BROWSER_RESTART);
+}
+
+int vm_pid(const struct vm *vm)
+{
+	return (int)vm->pid;
+}
+
+const char *vm_accel(const struct vm *vm)
+{
+	return vm->kvm ? "kvm" : "tcg";
+}
+
+uint64_t vm_memory(const struct vm *vm)
+{
+	return process_memory(vm->pid);
+}
+
+/* Runs qemu-img, quickly over: it writes a header. Its output goes to fd. */
+static int run_qemu_img(const char *path, const char *size, int out, struct err *err)
+{
+	char *argv[] = {(char *)QEMU_IMG, (char *)"create", (char *)"-q", (char *)"-f",
+		(char *)"qcow2", (char *)path, (char *)size, NULL};
+	char *env[] = {(char *)"LC_ALL=C", NULL};
+	posix_spawn_file_actions_t actions;
+	int status, r;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, out, 1);
+	posix_spawn_file_actions_adddup2(&actions, out, 2);
+	r = posix_spawn(&pid, QEMU_IMG, &actions, NULL, argv, env);
+	posix_spawn_file_actions_destroy(&actions);
+	if (r == ENOENT) {
+		err_set(err, r, "%s is not there", QEMU_IMG);
+		err_hint(err, "install QEMU (apt-get install qemu-utils; on Debian 12 from "
+			      "bookworm-backports)");
+		return err_type(err, 503, "qemu-missing");
+	}
+	if (r != 0)
+		return err_set(err, r, "cannot run %s: %s", QEMU_IMG, strerror(r));
+	if (waitpid(pid, &status, 0) < 0)
+		return err_sys(err, "cannot wait for %s", QEMU_IMG);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+}
+
+/* qemu-img's complaint as an error, a full disk named as such. */
+static int disk_error(const char *path, int out, struct err *err)
+{
+	char text[300] = "";
+	ssize_t n = pread(out, text, sizeof(text) - 1, 0);
+
+	if (n > 0)
+		text[strcspn(text, "\n")] = 0;
+	if (strstr(text, strerror(ENOSPC))) {
+		err_set(err, ENOSPC, "no room for the disk %s", path);
+		err_hint(err, "free some space where the state folder is, or remove an agent");
+		return err_type(err, 507, "disk-full");
+	}
+	return err_set(err, EIO, "cannot make the disk %s: %s", path, text);
+}
+
+int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err)
+{
+	AUTOFREE char *tmp = xasprintf("%s.new", path);
+	AUTOFREE char *size = xasprintf("%uG", gib);
+	AUTOFD int out = -1;
+	AUTOFD int fd = -1;
+	int r;
+
+	if (access(path, F_OK) == 0)
+		return err_set(err, EEXIST, "%s is there already", path);
+	out = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (out < 0)
+		out = open("/dev/null", O_RDWR | O_CLOEXEC);
+	r = run_qemu_img(tmp, size, out, err);
+	if (r == -EIO)
+		r = disk_error(path, out, err);
+	if (r == 0)
+		r = house_chown(tmp, HOUSE_UID_AGENT + slot, HOUSE_UID_AGENT + slot, err);
+	if (r == 0 && chmod(tmp, 0600) < 0)
+		r = err_sys(err, "cannot set the mode of %s", tmp);
+	fd = r < 0 ? -1 : open(tmp, O_RDONLY | O_CLOEXEC);
+	if (r == 0 && (fd < 0 || fsync(fd) < 0 || rename(tmp, path) < 0))
+		r = err_sys(err, "cannot make the disk %s", path);
+	if (r < 0)
+		unlink(tmp);
+	return r;
+}
