@@ -184,9 +184,9 @@ static void empty_daemon(const char *mount, const char *group)
 static void remove_v2(const char *mount, const char *name)
 {
 	AUTOFREE char *own = own_group(mount), *place = NULL, *dir = NULL;
-	char *found;
+	const char *found = own ? strstr(own, name) : NULL;
 
-	if (geteuid() != 0 && (!own || !(found = strstr(own, name))))
+	if (geteuid() != 0 && !found)
 		return;
 	place = geteuid() == 0 ? xstrdup(mount) : xasprintf("%.*s", (int)(found - own - 1), own);
 	dir = xasprintf("%s/%s", place, name);

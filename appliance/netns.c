@@ -1,6 +1,7 @@
 /* An agent's network namespace: a tap device, no way out, sockets opened inside it from outside. */
 #include "netns.h"
 #include "guest.h"
+#include "house.h"
 #include "log.h"
 #include "paths.h"
 #include "util.h"
@@ -208,7 +209,7 @@ static int make_tap(struct inside *in)
 
 	if (r < 0)
 		return r;
-	if (ioctl(fd, TUNSETOWNER, (unsigned long)in->owner) < 0 || ioctl(fd, TUNSETPERSIST, 1UL) < 0)
+	if (ioctl(fd, TUNSETOWNER, house_has_ids() ? (unsigned long)in->owner : 0ul) < 0 || ioctl(fd, TUNSETPERSIST, 1UL) < 0)
 		return err_sys(in->err, "cannot make " TAP_NAME " persistent");
 	return 0;
 }
