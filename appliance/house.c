@@ -442,12 +442,21 @@ void house_leave(const char *state)
 	struct timeval wait = {.tv_sec = LEAVE_TIMEOUT_S};
 	AUTOFREE char *run = path_in(state, "run");
 	struct reply reply;
+	bool mounts;
 
+	/* An agent that survived (a start that failed beside living ones) keeps its house for the next one. */
+	if (find_living(state, &mounts)) {
+		AUTOFREE char *pid_file = path_in(state, "run/up.pid");
+
+		unlink(pid_file);
+		return;
+	}
 	if (helper_sock >= 0) {
 		setsockopt(helper_sock, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 		ask_helper('q', &reply, NULL);
 		close(steal_fd(&helper_sock));
 	}
+	house_unpin(state);
 	remove_tree(run, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -159,6 +160,22 @@ static const struct {
 	{"run/control", 02750, 0, HOUSE_UID_GATEWAY},
 	{"run/service", 02750, HOUSE_UID_GATEWAY, HOUSE_UID_POLICY},
 };
+
+void house_unpin(const char *state)
+{
+	AUTOFREE char *path = path_in(state, "run/ns");
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		AUTOFREE char *pin = xasprintf("%s/%s", path, e->d_name);
+
+		if (e->d_name[0] != '.')
+			umount2(pin, MNT_DETACH | UMOUNT_NOFOLLOW);
+	}
+	if (d)
+		closedir(d);
+}
 
 int house_furnish(const char *state, struct err *err)
 {

@@ -28,5 +28,7 @@ void house_remove_cgroups(const char *state);
 
 /* Inside: empties STATE/run and makes the fixed folders. Nothing of the appliance may live. */
 int house_furnish(const char *state, struct err *err);
+/* Inside: lets go of every network namespace that is still pinned. */
+void house_unpin(const char *state);
 
 #endif
