@@ -27,7 +27,7 @@ struct events {
 	struct store *store;
 	uv_timer_t timer;
 	struct events_watch *watchers;
-	int64_t last;
+	int64_t last, written; /* numbers given; those in the store */
 	struct pending pending[PENDING_MAX];
 	size_t n_pending;
 };
@@ -90,6 +90,7 @@ void events_flush(struct events *e)
 	for (size_t i = 0; i < e->n_pending; i++)
 		pending_done(&e->pending[i]);
 	e->n_pending = 0;
+	e->written = e->last;
 	wake_all(e);
 }
 
@@ -109,7 +110,7 @@ int events_new(struct events **ret, uv_loop_t *loop, struct store *store, struct
 	e = xcalloc(1, sizeof(*e));
 	e->loop = loop;
 	e->store = store;
-	e->last = last;
+	e->last = e->written = last;
 	uv_timer_init(loop, &e->timer);
 	e->timer.data = e;
 	*ret = e;
@@ -162,7 +163,7 @@ void events_emit(struct events *e, const struct event_note *note)
 
 int64_t events_last(const struct events *e)
 {
-	return e->last;
+	return e->written;
 }
 
 void events_watch(struct events *e, struct events_watch *w)

@@ -30,7 +30,7 @@ void events_free(struct events *e);
 __attribute__((nonnull)) void events_emit(struct events *e, const struct event_note *note);
 /* Writes what waits now. */
 void events_flush(struct events *e);
-/* The number of the last event. */
+/* The number of the last event that is in the store. */
 int64_t events_last(const struct events *e);
 void events_watch(struct events *e, struct events_watch *w);
 void events_unwatch(struct events_watch *w);

@@ -43,7 +43,7 @@ struct agent_record {
 	char on_crash[8];                                /* "restart", "stop" */
 	char state[12];                                  /* "creating", "running", "stopped", "failed" */
 	char wanted[12];                                 /* "run", "stop", "remove" */
-	char detail[300];                                /* why it is in that state, "" if nothing to say */
+	char detail[600];                                /* why it is in that state, "" if nothing to say */
 	char *labels;                                    /* a JSON object of strings */
 	char mode[12];                                   /* of the policy: "enforce" */
 	uint8_t machine_id[16];

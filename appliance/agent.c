@@ -1,0 +1,431 @@
+/* Agents: found, shown, made and changed. What they do while they live is in agent_run.c. */
+#include "agent_priv.h"
+#include "json.h"
+#include "log.h"
+#include "paths.h"
+#include "util.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LABELS_MAX 32
+#define LABEL_KEY_MAX 63
+#define LABEL_VALUE_MAX 255
+#define MEMORY_LOOK_MS 5000
+
+static void load_agent(void *data, struct agent_record *rec)
+{
+	agent_new(data, rec);
+}
+
+static void on_egress_timer(void *data)
+{
+	agents_egress_flush(data);
+}
+
+int agents_new(struct agents **ret, const struct agents_options *o, struct err *err)
+{
+	struct agents *all = xcalloc(1, sizeof(*all));
+	int r;
+
+	all->o = *o;
+	all->state = xstrdup(o->state);
+	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
+	r = store_agents(o->store, load_agent, all, err);
+	for (struct agent *a = all->first; a && r == 0; a = a->next)
+		r = store_rules_get(o->store, a->rec.id, &a->rules, err);
+	if (r < 0) {
+		agents_free(all);
+		return r;
+	}
+	*ret = all;
+	return 0;
+}
+
+void agents_free(struct agents *all)
+{
+	if (!all)
+		return;
+	agents_egress_flush(all);
+	agents_connect_cancel(all);
+	while (all->first)
+		agent_free(all->first);
+	watch_timer_free(all->egress_timer);
+	watch_timer_free(all->shutdown_timer);
+	free(all->state);
+	free(all);
+}
+
+struct agent *agents_find(struct agents *all, const char *name_or_id, struct err *err)
+{
+	for (struct agent *a = all->first; a; a = a->next)
+		if (streq(a->rec.name, name_or_id) || streq(a->rec.id, name_or_id))
+			return a;
+	err_set(err, ENOENT, "there is no agent '%.80s'", name_or_id);
+	err_hint(err, "list them with: berth ls");
+	err_type(err, 404, "agent-not-found");
+	return NULL;
+}
+
+struct agent *agents_next(struct agents *all, struct agent *prev)
+{
+	return prev ? prev->next : all->first;
+}
+
+const struct agent_record *agent_record(const struct agent *a)
+{
+	return &a->rec;
+}
+
+enum agent_phase agent_phase(const struct agent *a)
+{
+	return a->phase;
+}
+
+const cJSON *agent_rules(const struct agent *a)
+{
+	return a->rules;
+}
+
+void agent_save(struct agent *a)
+{
+	struct err err;
+
+	if (store_agent_save(a->all->o.store, &a->rec, &err) < 0)
+		log_error("%s: %s", a->rec.name, err.msg);
+}
+
+void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt, ...)
+{
+	struct event_note note = {.type = type, .agent = a->rec.name, .agent_id = a->rec.id, .by = a->by, .data = data};
+	char detail[1200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	note.detail = detail;
+	/* What a guest can cause at will shares its fsync with others. */
+	note.bulk = starts_with(type, "guest.") || starts_with(type, "browser.") || starts_with(type, "egress.");
+	if (!note.bulk)
+		log_info("%s: %s%s%s", a->rec.name, type, detail[0] ? ": " : "", detail);
+	events_emit(a->all->o.events, &note);
+}
+
+static void add_or_null(cJSON *o, const char *name, const char *text)
+{
+	if (text && text[0])
+		cJSON_AddStringToObject(o, name, text);
+	else
+		cJSON_AddNullToObject(o, name);
+}
+
+static uint64_t memory_in_use(struct agent *a)
+{
+	if (!a->vm)
+		return 0;
+	if (a->memory_at == 0 || now_ms() - a->memory_at > MEMORY_LOOK_MS) {
+		a->memory = vm_memory(a->vm);
+		a->memory_at = now_ms();
+	}
+	return a->memory;
+}
+
+static uint64_t disk_in_use(const struct agent *a)
+{
+	AUTOFREE char *disk = path_in(a->all->state, "agents/%s/disk.qcow2", a->rec.id);
+	struct stat st;
+
+	return stat(disk, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+/* What changes while it lives. */
+static void add_life(cJSON *o, struct agent *a)
+{
+	static const char *const browser[] = {"starting", "up", "down", "gave-up"};
+	bool moving = a->phase != PHASE_STOPPED && a->phase != PHASE_FAILED && a->phase != PHASE_RUNNING;
+
+	cJSON_AddStringToObject(o, "state", a->rec.state);
+	cJSON_AddStringToObject(o, "state_detail",
+		a->rec.detail[0] ? a->rec.detail : moving ? agent_phase_name(a->phase) : "");
+	cJSON_AddStringToObject(o, "browser", browser[a->vm ? a->browser : GUEST_BROWSER_DOWN]);
+	add_or_null(o, "accel", a->vm ? vm_accel(a->vm) : NULL);
+	if (a->vm)
+		cJSON_AddNumberToObject(o, "pid", vm_pid(a->vm));
+	else
+		cJSON_AddNullToObject(o, "pid");
+	cJSON_AddNumberToObject(o, "restarts", a->rec.restarts);
+	if (a->rec.started_at)
+		json_add_time(o, "started_at", a->rec.started_at);
+	else
+		cJSON_AddNullToObject(o, "started_at");
+	cJSON_AddNumberToObject(o, "memory_bytes", (double)memory_in_use(a));
+	cJSON_AddNumberToObject(o, "disk_bytes", (double)disk_in_use(a));
+}
+
+cJSON *agent_json(struct agent *a)
+{
+	cJSON *o = cJSON_CreateObject(), *labels = cJSON_Parse(a->rec.labels ? a->rec.labels : "{}");
+
+	cJSON_AddStringToObject(o, "id", a->rec.id);
+	cJSON_AddStringToObject(o, "name", a->rec.name);
+	add_life(o, a);
+	cJSON_AddStringToObject(o, "image", a->rec.image);
+	cJSON_AddNumberToObject(o, "memory_mib", a->rec.memory_mib);
+	cJSON_AddNumberToObject(o, "cpus", a->rec.cpus);
+	cJSON_AddNumberToObject(o, "disk_gib", a->rec.disk_gib);
+	cJSON_AddItemToObject(o, "labels", labels ? labels : cJSON_CreateObject());
+	json_add_time(o, "created_at", a->rec.created_at);
+	add_or_null(o, "parent", a->rec.parent);
+	cJSON_AddStringToObject(o, "on_crash", a->rec.on_crash);
+	if (a->rec.port)
+		cJSON_AddNumberToObject(o, "port", a->rec.port);
+	else
+		cJSON_AddNullToObject(o, "port");
+	cJSON_AddItemToObject(o, "policy", cJSON_Duplicate(a->rules, true));
+	if (a->link && policy_link_stats(a->link))
+		cJSON_AddItemToObject(o, "policy_stats", cJSON_Duplicate(policy_link_stats(a->link), true));
+	return o;
+}
+
+static int refuse(struct err *err, const char *type, const char *what)
+{
+	err_set(err, EINVAL, "%s", what);
+	return err_type(err, 400, type);
+}
+
+static int check_labels(const cJSON *labels, struct err *err)
+{
+	const cJSON *one;
+
+	if (cJSON_GetArraySize(labels) > LABELS_MAX)
+		return refuse(err, "invalid-request", "an agent has at most 32 labels");
+	cJSON_ArrayForEach(one, labels) {
+		size_t n = strlen(one->string);
+
+		if (n < 1 || n > LABEL_KEY_MAX || strlen(one->valuestring) > LABEL_VALUE_MAX)
+			return refuse(err, "invalid-request",
+				"a label's name has 1 to 63 bytes and its value at most 255");
+	}
+	return 0;
+}
+
+static int check_on_crash(const char *text, struct err *err)
+{
+	if (streq(text, "restart") || streq(text, "stop"))
+		return 0;
+	return refuse(err, "invalid-request", "'on_crash' must be restart or stop");
+}
+
+static bool holds(const cJSON *list, const char *text)
+{
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, list) {
+		if (streq(one->valuestring, text))
+			return true;
+	}
+	return false;
+}
+
+cJSON *agent_rules_normal(const cJSON *rules, struct err *err)
+{
+	cJSON *out = cJSON_CreateArray();
+	const cJSON *one;
+	int r = 0;
+
+	cJSON_ArrayForEach(one, rules) {
+		char text[RULE_TEXT_MAX];
+		struct rule rule;
+
+		r = rule_parse(one->valuestring, &rule, err);
+		if (r < 0)
+			break;
+		rule_format(&rule, text);
+		if (!holds(out, text))
+			cJSON_AddItemToArray(out, cJSON_CreateString(text));
+	}
+	if (r == 0 && cJSON_GetArraySize(out) > RULES_MAX) {
+		err_set(err, ENOSPC, "an agent has at most %d rules", RULES_MAX);
+		r = err_type(err, 409, "limit-reached");
+	}
+	if (r == 0)
+		return out;
+	cJSON_Delete(out);
+	return NULL;
+}
+
+struct rules_asker {
+	void (*done)(void *data, const struct err *err);
+	void *data;
+};
+
+static void on_rules_in_force(void *data, const struct err *err)
+{
+	struct rules_asker *one = data;
+
+	one->done(one->data, err);
+	free(one);
+}
+
+int agent_rules_set(struct agent *a, const cJSON *rules, const char *by, void (*done)(void *data, const struct err *err),
+	void *data, struct err *err)
+{
+	int r = store_rules_set(a->all->o.store, a->rec.id, rules, err);
+	struct rules_asker *one;
+	cJSON *said;
+
+	if (r < 0)
+		return r;
+	cJSON_Delete(a->rules);
+	a->rules = cJSON_Duplicate(rules, true);
+	snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
+	said = cJSON_CreateObject();
+	cJSON_AddItemToObject(said, "rules", cJSON_Duplicate(rules, true));
+	agent_event(a, "policy.changed", said, "%d rules", cJSON_GetArraySize(rules));
+	if (!a->link) {
+		done(data, NULL);
+		return 0;
+	}
+	one = xmalloc(sizeof(*one));
+	*one = (struct rules_asker){done, data};
+	policy_link_rules(a->link, a->rules, a->rec.mode, on_rules_in_force, one);
+	return 0;
+}
+
+int agents_image(struct agents *all, const char *wish, struct image *ret, struct err *err)
+{
+	if (!wish && all->o.config->image[0])
+		wish = all->o.config->image;
+	return wish ? image_get(all->state, wish, ret, err) : image_newest(all->state, ret, err);
+}
+
+static int choose_image(struct agents *all, const char *wish, struct agent_record *rec, struct err *err)
+{
+	struct image image;
+	int r = agents_image(all, wish, &image, err);
+
+	if (r == 0)
+		r = image_verify(all->state, image.id, false, err);
+	if (r == 0)
+		snprintf(rec->image, sizeof(rec->image), "%s", image.id);
+	return r;
+}
+
+static int fill_record(struct agents *all, const cJSON *args, struct agent_record *rec, struct err *err)
+{
+	const struct config *c = all->o.config;
+	const cJSON *labels = json_get(args, "labels");
+	const char *name = json_str(args, "name", ""), *on_crash = json_str(args, "on_crash", c->on_crash);
+	int r = agent_name_check(name, err);
+
+	if (r == 0)
+		r = check_on_crash(on_crash, err);
+	if (r == 0)
+		r = check_labels(labels, err);
+	if (r == 0)
+		r = choose_image(all, json_str(args, "image", NULL), rec, err);
+	if (r < 0)
+		return r;
+	snprintf(rec->name, sizeof(rec->name), "%s", name);
+	snprintf(rec->on_crash, sizeof(rec->on_crash), "%s", on_crash);
+	rec->memory_mib = (unsigned)json_int(args, "memory_mib", c->memory_mib);
+	rec->cpus = (unsigned)json_int(args, "cpus", c->cpus);
+	rec->disk_gib = (unsigned)json_int(args, "disk_gib", c->disk_gib);
+	rec->labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup("{}");
+	rec->created_at = realtime_ns();
+	make_id("ag_", rec->id);
+	random_bytes(rec->machine_id, sizeof(rec->machine_id));
+	memcpy(rec->state, "creating", sizeof("creating"));
+	memcpy(rec->mode, "enforce", sizeof("enforce"));
+	snprintf(rec->wanted, sizeof(rec->wanted), "%s", json_bool(args, "start", true) ? "run" : "stop");
+	return 0;
+}
+
+static int keep(struct agents *all, struct agent_record *rec, const cJSON *rules, struct err *err)
+{
+	int r = store_begin(all->o.store, err);
+
+	if (r == 0)
+		r = store_agent_add(all->o.store, rec, err);
+	if (r == 0)
+		r = store_rules_set(all->o.store, rec->id, rules, err);
+	if (r == 0)
+		r = store_commit(all->o.store, err);
+	if (r < 0)
+		store_rollback(all->o.store);
+	return r;
+}
+
+/* An agent that is not to be started: only its disk is made. */
+static int create_stopped(struct agent *a, const struct asker *asker, struct err *err)
+{
+	struct err why;
+
+	if (agent_make_disk(a, &why) < 0) {
+		if (err)
+			*err = why;
+		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);
+		return why.code;
+	}
+	memcpy(a->rec.state, "stopped", sizeof("stopped"));
+	agent_save(a);
+	asker->done(asker->data, a, NULL);
+	return 0;
+}
+
+int agent_create(struct agents *all, const cJSON *args, const char *by, const struct asker *asker, struct err *err)
+{
+	cJSON *rules = agent_rules_normal(json_get(args, "allow"), err);
+	struct agent_record rec = {0};
+	struct agent *a;
+	int r = rules ? 0 : -EINVAL;
+
+	if (r == 0 && all->shutting) {
+		r = err_set(err, EBUSY, "the appliance is being shut down");
+		err_type(err, 503, "daemon-unavailable");
+	}
+	if (r == 0)
+		r = fill_record(all, args, &rec, err);
+	if (r == 0)
+		r = keep(all, &rec, rules, err);
+	if (r < 0) {
+		agent_record_done(&rec);
+		cJSON_Delete(rules);
+		return r;
+	}
+	a = agent_new(all, &rec);
+	a->rules = rules;
+	snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
+	agent_event(a, "agent.created", NULL, "%s", "");
+	if (streq(a->rec.wanted, "stop"))
+		return create_stopped(a, asker, err);
+	return agent_ask(a, INPUT_START, by, asker, err);
+}
+
+int agent_update(struct agent *a, const cJSON *args, struct err *err)
+{
+	const cJSON *labels = json_get(args, "labels");
+	struct agent_record next = a->rec;
+	int r = check_labels(labels, err);
+
+	if (r == 0)
+		r = check_on_crash(json_str(args, "on_crash", a->rec.on_crash), err);
+	if (r < 0)
+		return r;
+	next.labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup(a->rec.labels);
+	snprintf(next.on_crash, sizeof(next.on_crash), "%s", json_str(args, "on_crash", a->rec.on_crash));
+	next.memory_mib = (unsigned)json_int(args, "memory_mib", a->rec.memory_mib);
+	next.cpus = (unsigned)json_int(args, "cpus", a->rec.cpus);
+	next.port = (unsigned)json_int(args, "port", a->rec.port);
+	r = store_agent_save(a->all->o.store, &next, err);
+	if (r < 0) {
+		free(next.labels);
+		return r;
+	}
+	free(a->rec.labels);
+	a->rec = next;
+	return 0;
+}

@@ -1,0 +1,100 @@
+/* What the agent_*.c files share. Nobody else includes this. */
+#ifndef BERTH_AGENT_PRIV_H
+#define BERTH_AGENT_PRIV_H
+
+#include "agent.h"
+#include "policy_link.h"
+#include "vm.h"
+#include "watch.h"
+
+#define START_STAGGER_MS 300  /* between the starts of agents after a start of the daemon */
+#define POLICY_TIMEOUT_MS 20000
+#define BOOT_TIMEOUT_MS 180000
+#define LOG_BURST 100 /* lines of one guest's log at once, and a second */
+#define LOG_RATE 20
+#define INPUTS_MAX 8
+#define CONNECTING_MAX 1024
+#define EGRESS_QUEUE_MAX 256
+#define EGRESS_FLUSH_MS 300
+
+struct agent_asker {
+	struct agent_asker *next;
+	enum agent_input ask;
+	struct asker asker;
+};
+
+struct agent {
+	struct agents *all;
+	struct agent *next;
+	struct agent_record rec;
+	cJSON *rules;
+	enum agent_phase phase;
+	struct vm *vm;
+	struct policy_link *link;
+	struct watch_timer *timer; /* of the phase */
+	struct agent_asker *askers;
+	struct crash_count crashes;
+	struct err err;      /* why the last step failed */
+	char end_detail[300]; /* how QEMU ended */
+	char by[80];         /* who asked last, "" for nobody */
+	int browser;         /* enum guest_browser_state */
+	unsigned browser_restarts;
+	bool adopted;        /* until the guest is ready: this boot is not a new one */
+	enum agent_input inputs[INPUTS_MAX];
+	size_t n_inputs;
+	bool feeding;
+	double log_tokens; /* of the bucket that bounds guest.log */
+	uint64_t log_at, log_dropped;
+	uint64_t memory, memory_at; /* of QEMU, looked at not more often than every 5 s */
+};
+
+struct egress_waiting {
+	char agent[64];
+	int64_t time;
+	cJSON *entry;
+};
+
+struct connecting;
+
+struct agents {
+	struct agents_options o;
+	char *state;
+	struct agent *first;
+	bool shutting;
+	void (*shutdown_progress)(void *data, const char *agent, unsigned left);
+	void (*shutdown_done)(void *data);
+	void *shutdown_data;
+	struct watch_timer *shutdown_timer;
+	struct egress_waiting egress[EGRESS_QUEUE_MAX];
+	size_t n_egress;
+	uint64_t egress_dropped;
+	struct watch_timer *egress_timer;
+	struct connecting *connecting;
+	unsigned n_connecting;
+};
+
+/* agent.c */
+struct agent *agent_new(struct agents *all, struct agent_record *rec);
+void agent_free(struct agent *a);
+/* Writes the record; a failure is logged, what runs goes on. */
+void agent_save(struct agent *a);
+__attribute__((format(printf, 4, 5))) void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt, ...);
+
+/* agent_run.c */
+void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker);
+void agent_feed(struct agent *a, enum agent_input input);
+/* Disk and folders; idempotent. */
+int agent_make_disk(struct agent *a, struct err *err);
+/* Ends berth-policy, removes namespace, cgroup and run folder; idempotent. QEMU has ended. */
+void agent_clean(struct agent *a);
+void agent_start_policy(struct agent *a);
+int agent_adopt_vm(struct agent *a, struct err *err);
+void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct vm_spec *ret);
+
+/* agent_egress.c */
+void agent_egress_add(struct agent *a, const cJSON *entry);
+
+/* agent_connect.c */
+void agents_connect_cancel(struct agents *all);
+
+#endif

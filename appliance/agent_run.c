@@ -1,0 +1,698 @@
+/*
+ * The life of one agent: inputs are fed to the table, its actions are done here.
+ *
+ * Theory of operation. Whatever happens (somebody asks, a step ends, QEMU ends, a timer) is an input. agent_feed looks
+ * it up in agent_fsm.c, changes the phase and does the action, which may feed further inputs; those wait in a small
+ * queue until the present one is done. What is wanted of an agent is in its record before the first step, and every
+ * step can be done twice, so that a daemon killed anywhere goes on from the record (agent_recover.c).
+ *
+ *     prepare (disk, namespace) -> policy (rules in force) -> boot (QEMU) -> browser -> running
+ *
+ * An agent that is removed is freed when the queue is empty, never inside an action.
+ */
+#include "agent_priv.h"
+#include "cgroup.h"
+#include "house.h"
+#include "json.h"
+#include "log.h"
+#include "netns.h"
+#include "paths.h"
+#include "util.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Answers those whose ask is in the mask (1 << input). err NULL: done. a NULL: it has been removed. */
+static void answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err)
+{
+	struct agent_asker **link = &a->askers, *taken = NULL, **end = &taken;
+
+	while (*link) {
+		struct agent_asker *one = *link;
+
+		if (!(mask & 1u << one->ask)) {
+			link = &one->next;
+			continue;
+		}
+		*link = one->next;
+		one->next = NULL;
+		*end = one;
+		end = &one->next;
+	}
+	while (taken) {
+		struct agent_asker *one = taken;
+
+		taken = one->next;
+		one->asker.done(one->asker.data, shown, err);
+		free(one);
+	}
+}
+
+#define MASK_START (1u << INPUT_START | 1u << INPUT_RESTART)
+#define MASK_STOP (1u << INPUT_STOP | 1u << INPUT_KILL)
+#define MASK_REMOVE (1u << INPUT_REMOVE)
+
+static void progress(struct agent *a)
+{
+	const char *step = agent_phase_step(a->phase);
+
+	for (struct agent_asker *one = a->askers; step && one; one = one->next)
+		if (one->asker.progress)
+			one->asker.progress(one->asker.data, step, agent_phase_name(a->phase));
+}
+
+static void set_state(struct agent *a, const char *state, const char *detail)
+{
+	snprintf(a->rec.state, sizeof(a->rec.state), "%s", state);
+	snprintf(a->rec.detail, sizeof(a->rec.detail), "%s", detail);
+	agent_save(a);
+}
+
+/* A step failed: a->err says why; a new agent is rolled back. */
+static void failed(struct agent *a)
+{
+	if (a->err.code == -ENOSPC && streq(a->err.type, "internal"))
+		err_type(&a->err, 507, "disk-full");
+	agent_feed(a, streq(a->rec.state, "creating") ? INPUT_ERROR_NEW : INPUT_ERROR);
+}
+
+static int take_disk(const char *folder, const char *disk, const struct agent_record *r, struct err *err)
+{
+	AUTOFREE char *part = xasprintf("%s.part", disk);
+	int code = make_dir(folder, 0700, err);
+
+	if (code == 0)
+		code = house_chown(folder, HOUSE_UID_AGENT + r->slot, HOUSE_UID_AGENT + r->slot, err);
+	if (code < 0 || access(disk, F_OK) == 0)
+		return code;
+	if (unlink(part) < 0 && errno != ENOENT)
+		return err_sys(err, "cannot remove %s", part);
+	code = vm_make_disk(part, r->disk_gib, r->slot, err);
+	if (code == 0 && rename(part, disk) < 0)
+		code = err_sys(err, "cannot make %s", disk);
+	if (code < 0)
+		unlink(part);
+	return code;
+}
+
+int agent_make_disk(struct agent *a, struct err *err)
+{
+	AUTOFREE char *folder = path_in(a->all->state, "agents/%s", a->rec.id);
+	AUTOFREE char *disk = xasprintf("%s/disk.qcow2", folder);
+	int r = take_disk(folder, disk, &a->rec, err);
+
+	if (r == -ENOSPC)
+		err_type(err, 507, "disk-full");
+	return r;
+}
+
+static int prepare(struct agent *a, struct err *err)
+{
+	AUTOFREE char *run = path_in(a->all->state, "run/agents/%s", a->rec.id);
+	int r = image_verify(a->all->state, a->rec.image, false, err);
+
+	if (r == 0)
+		r = agent_make_disk(a, err);
+	if (r == 0)
+		r = make_dir(run, 0711, err);
+	if (r == 0)
+		r = netns_create(a->all->state, a->rec.id, HOUSE_UID_AGENT + a->rec.slot, err);
+	return r;
+}
+
+static void do_prepare(struct agent *a)
+{
+	if (!streq(a->rec.state, "creating"))
+		set_state(a, "stopped", "");
+	agent_event(a, "agent.starting", NULL, "%s", "");
+	if (prepare(a, &a->err) < 0)
+		failed(a);
+	else
+		agent_feed(a, INPUT_PREPARED);
+}
+
+static void on_policy_up(void *data)
+{
+	struct agent *a = data;
+
+	if (a->phase == PHASE_POLICY)
+		agent_feed(a, INPUT_POLICY_READY);
+	else
+		agent_event(a, "policy.up", NULL, "%s", "");
+}
+
+static void on_policy_down(void *data, const char *detail)
+{
+	struct agent *a = data;
+
+	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail);
+	agent_event(a, "policy.down", NULL, "berth-policy %s", detail);
+}
+
+static void on_policy_egress(void *data, const cJSON *entry)
+{
+	agent_egress_add(data, entry);
+}
+
+void agent_start_policy(struct agent *a)
+{
+	static const struct policy_callbacks cb = {on_policy_up, on_policy_down, on_policy_egress};
+	const struct policy_spec spec = {a->all->state, a->rec.id, a->rec.name, a->all->o.policy_program};
+
+	if (!a->link)
+		a->link = policy_link_new(a->all->o.loop, &spec, a->rules, a->rec.mode, &cb, a);
+}
+
+static void do_policy(struct agent *a)
+{
+	a->end_detail[0] = 0;
+	agent_start_policy(a);
+	if (policy_link_is_up(a->link))
+		agent_feed(a, INPUT_POLICY_READY);
+	else
+		watch_timer_start(a->timer, POLICY_TIMEOUT_MS);
+}
+
+static void on_vm_ready(void *data, const struct guest_ready *ready)
+{
+	struct agent *a = data;
+
+	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel", a->rec.name, ready->kernel,
+		ready->kernel_ms, ready->init_ms);
+	agent_feed(a, INPUT_READY);
+}
+
+static void on_vm_browser(void *data, const struct guest_browser *browser)
+{
+	static const char *const types[] = {NULL, "browser.up", "browser.down", "browser.gave-up"};
+	struct agent *a = data;
+	int was = a->browser;
+
+	if (browser->state >= ARRAY_SIZE(types))
+		return;
+	a->browser = (int)browser->state;
+	a->browser_restarts = browser->restarts % 1000000;
+	if (was != a->browser && types[a->browser]) {
+		cJSON *o = cJSON_CreateObject();
+
+		cJSON_AddNumberToObject(o, "restarts", browser->restarts);
+		agent_event(a, types[a->browser], o, "%s", "");
+	}
+	if (a->browser == GUEST_BROWSER_UP && a->phase == PHASE_RUNNING && a->rec.detail[0])
+		set_state(a, "running", "");
+	if (a->browser == GUEST_BROWSER_UP)
+		agent_feed(a, INPUT_BROWSER_UP);
+}
+
+/* True if another line of the guest may be kept now. */
+static bool log_allowed(struct agent *a)
+{
+	uint64_t now = now_ms();
+
+	a->log_tokens += (double)(now - a->log_at) * LOG_RATE / 1000;
+	a->log_at = now;
+	if (a->log_tokens > LOG_BURST)
+		a->log_tokens = LOG_BURST;
+	if (a->log_tokens < 1) {
+		a->log_dropped++;
+		return false;
+	}
+	a->log_tokens -= 1;
+	return true;
+}
+
+static void on_vm_log(void *data, unsigned source, const char *line)
+{
+	struct agent *a = data;
+	cJSON *o;
+
+	if (!log_allowed(a))
+		return;
+	o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "source", source == 0 ? "init" : "browser");
+	if (a->log_dropped)
+		cJSON_AddNumberToObject(o, "dropped_before", (double)a->log_dropped);
+	a->log_dropped = 0;
+	agent_event(a, "guest.log", o, "%s", line);
+}
+
+/* A crash or hang: is another try due, and when? */
+static enum agent_input verdict(struct agent *a)
+{
+	int wait;
+
+	if (!streq(a->rec.on_crash, "restart"))
+		return INPUT_ENDED_STAY;
+	wait = crash_count_add(&a->crashes, now_ms());
+	if (wait < 0)
+		return INPUT_ENDED_GIVE_UP;
+	watch_timer_start(a->timer, (uint64_t)wait);
+	return INPUT_ENDED_RETRY;
+}
+
+static void on_vm_ended(void *data, enum vm_end how, const char *detail)
+{
+	struct agent *a = data;
+	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING || a->phase == PHASE_REMOVING;
+
+	vm_free(a->vm);
+	a->vm = NULL;
+	a->browser = GUEST_BROWSER_DOWN;
+	watch_timer_stop(a->timer);
+	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail ? detail : "");
+	if (asked || how == VM_END_POWEROFF) {
+		agent_feed(a, INPUT_ENDED_OFF);
+		return;
+	}
+	agent_event(a, how == VM_END_HANG ? "agent.hung" : "agent.crashed", NULL, "%s", a->end_detail);
+	agent_feed(a, verdict(a));
+}
+
+static const struct vm_callbacks vm_callbacks = {
+	.ready = on_vm_ready,
+	.browser = on_vm_browser,
+	.log = on_vm_log,
+	.ended = on_vm_ended,
+};
+
+void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct vm_spec *ret)
+{
+	*ret_image = path_in(a->all->state, "images/%s", a->rec.image);
+	*ret_disk = path_in(a->all->state, "agents/%s/disk.qcow2", a->rec.id);
+	*ret = (struct vm_spec){
+		.state = a->all->state,
+		.id = a->rec.id,
+		.name = a->rec.name,
+		.slot = a->rec.slot,
+		.image_dir = *ret_image,
+		.disk = *ret_disk,
+		.memory_mib = a->rec.memory_mib,
+		.cpus = a->rec.cpus,
+		.browser = true,
+	};
+	memcpy(ret->machine_id, a->rec.machine_id, sizeof(ret->machine_id));
+}
+
+static void do_vm(struct agent *a)
+{
+	AUTOFREE char *image = NULL, *disk = NULL;
+	struct vm_spec spec;
+
+	agent_spec(a, &image, &disk, &spec);
+	a->rec.boots++;
+	agent_save(a);
+	a->browser = GUEST_BROWSER_STARTING;
+	a->browser_restarts = 0;
+	a->adopted = false;
+	if (vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, &a->err) < 0) {
+		a->vm = NULL;
+		failed(a);
+		return;
+	}
+	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
+}
+
+int agent_adopt_vm(struct agent *a, struct err *err)
+{
+	AUTOFREE char *image = NULL, *disk = NULL;
+	struct vm_spec spec;
+	int r;
+
+	agent_spec(a, &image, &disk, &spec);
+	r = vm_adopt(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
+	if (r < 0) {
+		a->vm = NULL;
+		return r;
+	}
+	a->adopted = streq(a->rec.state, "running");
+	a->browser = GUEST_BROWSER_STARTING;
+	a->phase = PHASE_BOOT;
+	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
+	return 0;
+}
+
+static void do_ready(struct agent *a)
+{
+	if (!a->adopted)
+		a->rec.started_at = realtime_ns();
+	set_state(a, "running", "");
+	if (!a->adopted)
+		agent_event(a, "agent.running", NULL, "%s", "");
+	a->adopted = false;
+	watch_timer_start(a->timer, a->all->o.config->browser_timeout_s * UINT64_C(1000));
+	if (a->browser == GUEST_BROWSER_UP)
+		agent_feed(a, INPUT_BROWSER_UP);
+}
+
+static void do_up(struct agent *a, bool late)
+{
+	char detail[120] = "";
+
+	watch_timer_stop(a->timer);
+	if (late) {
+		snprintf(detail, sizeof(detail), "the browser did not come up within %u s", a->all->o.config->browser_timeout_s);
+		if (a->browser == GUEST_BROWSER_STARTING)
+			a->browser = GUEST_BROWSER_DOWN;
+		agent_event(a, "browser.down", NULL, "%s", detail);
+		set_state(a, "running", detail);
+	}
+	answer(a, MASK_START, a, NULL);
+}
+
+static void do_shutdown(struct agent *a)
+{
+	agent_event(a, "agent.stopping", NULL, "%s", "");
+	watch_timer_stop(a->timer);
+	vm_shutdown(a->vm, a->all->o.config->stop_timeout_s * 1000);
+}
+
+static void do_kill(struct agent *a)
+{
+	watch_timer_stop(a->timer);
+	vm_kill(a->vm);
+}
+
+void agent_clean(struct agent *a)
+{
+	AUTOFREE char *run = path_in(a->all->state, "run/agents/%s", a->rec.id);
+	struct err err;
+
+	watch_timer_stop(a->timer);
+	policy_link_end(a->link);
+	a->link = NULL;
+	policy_kill_left(a->all->state, a->rec.id);
+	if (netns_remove(a->all->state, a->rec.id, &err) < 0)
+		log_warning("%s: %s", a->rec.name, err.msg);
+	if (cgroup_remove(a->all->state, a->rec.id, &err) < 0)
+		log_warning("%s: %s", a->rec.name, err.msg);
+	if (remove_tree(run, &err) < 0)
+		log_warning("%s: %s", a->rec.name, err.msg);
+}
+
+/* The error for those who wait for a start that something else ended. */
+static void cut_short(struct agent *a, struct err *err)
+{
+	if (streq(a->rec.wanted, "run") && a->end_detail[0])
+		err_set(err, ECANCELED, "agent '%s' did not start: %s", a->rec.name, a->end_detail);
+	else
+		err_set(err, ECANCELED, "agent '%s' was stopped while it started", a->rec.name);
+	err_type(err, 409, "wrong-state");
+}
+
+static void crashed_error(struct agent *a, struct err *err, const char *then)
+{
+	err_set(err, EIO, "the guest of '%s' crashed: %s%s", a->rec.name, a->end_detail, then);
+	err_hint(err, "berth log %s shows what it said", a->rec.name);
+}
+
+static void do_clean(struct agent *a)
+{
+	/* Ended by itself: nobody wants it to run until somebody says so. */
+	bool itself = streq(a->rec.wanted, "run") && !a->all->shutting;
+	struct err err;
+
+	agent_clean(a);
+	cut_short(a, &err);
+	if (itself)
+		snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
+	set_state(a, "stopped", itself ? "the guest powered itself off" : "");
+	agent_event(a, "agent.stopped", NULL, "%s", a->rec.detail);
+	answer(a, MASK_START, a, &err);
+	answer(a, MASK_STOP, a, NULL);
+}
+
+static void do_clean_crash(struct agent *a)
+{
+	struct err err;
+
+	crashed_error(a, &err, "");
+	agent_clean(a);
+	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
+	set_state(a, "stopped", err.msg);
+	agent_event(a, "agent.stopped", NULL, "%s", err.msg);
+	answer(a, MASK_START, a, &err);
+}
+
+static void do_backoff(struct agent *a)
+{
+	struct err err;
+
+	crashed_error(a, &err, "; it is being restarted");
+	a->rec.restarts++;
+	set_state(a, "stopped", err.msg);
+	answer(a, MASK_START, a, &err);
+}
+
+static void do_fail(struct agent *a, enum agent_input input)
+{
+	agent_clean(a);
+	if (input == INPUT_ENDED_GIVE_UP) {
+		crashed_error(a, &a->err, "; it crashed too often and is not restarted");
+	} else if (a->err.code == 0) {
+		err_set(&a->err, EIO, "agent '%s' could not be started", a->rec.name);
+	}
+	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
+	set_state(a, "failed", a->err.msg);
+	agent_event(a, "agent.failed", NULL, "%s", a->err.msg);
+	answer(a, MASK_START, a, &a->err);
+}
+
+/* The record goes last: until then a daemon that starts anew goes on here. */
+static void do_delete(struct agent *a, enum agent_input input)
+{
+	AUTOFREE char *folder = path_in(a->all->state, "agents/%s", a->rec.id);
+	struct err err, cut;
+
+	agent_clean(a);
+	if (remove_tree(folder, &err) < 0 || store_agent_remove(a->all->o.store, a->rec.id, &err) < 0) {
+		a->phase = PHASE_FAILED;
+		a->err = err;
+		set_state(a, "failed", err.msg);
+		answer(a, ~0u, a, &err);
+		return;
+	}
+	if (input == INPUT_ERROR_NEW) {
+		agent_event(a, "agent.failed", NULL, "%s", a->err.msg);
+		answer(a, MASK_START, NULL, &a->err);
+	} else {
+		agent_event(a, "agent.removed", NULL, "%s", "");
+	}
+	err_set(&cut, ECANCELED, "agent '%s' was removed", a->rec.name);
+	err_type(&cut, 409, "wrong-state");
+	answer(a, MASK_START, NULL, &cut);
+	answer(a, MASK_STOP, a, NULL);
+	answer(a, MASK_REMOVE, NULL, NULL);
+}
+
+static void act(struct agent *a, enum agent_action action, enum agent_input input)
+{
+	switch (action) {
+	case ACTION_REFUSE:
+	case ACTION_JOIN:
+		return;
+	case ACTION_DONE:
+		answer(a, 1u << input, a, NULL);
+		return;
+	case ACTION_PREPARE:
+	case ACTION_AGAIN:
+		do_prepare(a);
+		return;
+	case ACTION_POLICY:
+		do_policy(a);
+		return;
+	case ACTION_VM:
+		do_vm(a);
+		return;
+	case ACTION_READY:
+		do_ready(a);
+		return;
+	case ACTION_UP:
+	case ACTION_UP_LATE:
+		do_up(a, action == ACTION_UP_LATE);
+		return;
+	case ACTION_SHUTDOWN:
+		do_shutdown(a);
+		return;
+	case ACTION_KILL:
+		do_kill(a);
+		return;
+	case ACTION_CLEAN:
+		do_clean(a);
+		return;
+	case ACTION_CLEAN_CRASH:
+		do_clean_crash(a);
+		return;
+	case ACTION_FAIL:
+		do_fail(a, input);
+		return;
+	case ACTION_BACKOFF:
+		do_backoff(a);
+		return;
+	case ACTION_DELETE:
+		do_delete(a, input);
+		return;
+	}
+}
+
+void agent_feed(struct agent *a, enum agent_input input)
+{
+	if (a->n_inputs == INPUTS_MAX)
+		abort(); /* an action feeds one input at most */
+	a->inputs[a->n_inputs++] = input;
+	if (a->feeding)
+		return;
+	a->feeding = true;
+	while (a->n_inputs > 0) {
+		enum agent_input now = a->inputs[0];
+		struct agent_step step = agent_fsm(a->phase, now);
+		bool moved = step.next != a->phase;
+
+		memmove(a->inputs, a->inputs + 1, --a->n_inputs * sizeof(a->inputs[0]));
+		log_debug("%s: %s, input %d, then %s", a->rec.name, agent_phase_name(a->phase), now,
+			agent_phase_name(step.next));
+		a->phase = step.next;
+		if (moved)
+			progress(a);
+		act(a, step.action, now);
+	}
+	a->feeding = false;
+	if (a->phase == PHASE_REMOVED)
+		agent_free(a);
+}
+
+static void on_timer(void *data)
+{
+	struct agent *a = data;
+
+	switch ((int)a->phase) {
+	case PHASE_BACKOFF:
+		agent_feed(a, INPUT_TIMER);
+		return;
+	case PHASE_BROWSER:
+		agent_feed(a, INPUT_BROWSER_LATE);
+		return;
+	case PHASE_POLICY:
+		err_set(&a->err, ETIMEDOUT, "berth-policy did not get ready within %d s%s%s", POLICY_TIMEOUT_MS / 1000,
+			a->end_detail[0] ? ": it " : "", a->end_detail);
+		failed(a);
+		return;
+	case PHASE_BOOT:
+		log_error("%s: the guest was not ready within %d s", a->rec.name, BOOT_TIMEOUT_MS / 1000);
+		vm_kill(a->vm);
+		return;
+	default:
+		return;
+	}
+}
+
+struct agent *agent_new(struct agents *all, struct agent_record *rec)
+{
+	struct agent *a = xcalloc(1, sizeof(*a)), **end = &all->first;
+
+	a->all = all;
+	a->rec = *rec;
+	a->browser = GUEST_BROWSER_DOWN;
+	a->log_tokens = LOG_BURST;
+	a->log_at = now_ms();
+	a->phase = streq(rec->state, "failed") ? PHASE_FAILED : PHASE_STOPPED;
+	a->timer = watch_timer_new(all->o.loop, on_timer, a);
+	while (*end)
+		end = &(*end)->next;
+	*end = a;
+	return a;
+}
+
+void agent_free(struct agent *a)
+{
+	struct agent **link = &a->all->first;
+	struct err err;
+
+	while (*link != a)
+		link = &(*link)->next;
+	*link = a->next;
+	err_set(&err, ECANCELED, "berthd is ending");
+	err_type(&err, 503, "daemon-unavailable");
+	answer(a, ~0u, NULL, &err);
+	vm_free(a->vm);
+	policy_link_free(a->link);
+	watch_timer_free(a->timer);
+	cJSON_Delete(a->rules);
+	agent_record_done(&a->rec);
+	free(a);
+}
+
+static void reset_crashes(struct agent *a)
+{
+	a->crashes = (struct crash_count){0};
+	a->rec.restarts = 0;
+}
+
+static int want(struct agent *a, enum agent_input ask, struct err *err)
+{
+	static const char *const wanted[N_ASKS] = {
+		[INPUT_START] = "run",
+		[INPUT_STOP] = "stop",
+		[INPUT_KILL] = "stop",
+		[INPUT_RESTART] = "run",
+		[INPUT_REMOVE] = "remove",
+	};
+	char was[sizeof(a->rec.wanted)];
+	int r;
+
+	if (streq(a->rec.wanted, wanted[ask]))
+		return 0;
+	memcpy(was, a->rec.wanted, sizeof(was));
+	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "%s", wanted[ask]);
+	r = store_agent_save(a->all->o.store, &a->rec, err);
+	if (r < 0)
+		memcpy(a->rec.wanted, was, sizeof(was));
+	return r;
+}
+
+static int may_ask(struct agent *a, enum agent_input ask, struct err *err)
+{
+	if (a->all->shutting && (ask == INPUT_START || ask == INPUT_RESTART)) {
+		err_set(err, EBUSY, "the appliance is being shut down");
+		return err_type(err, 503, "daemon-unavailable");
+	}
+	if (agent_fsm(a->phase, ask).action != ACTION_REFUSE)
+		return 0;
+	err_set(err, EBUSY, "agent '%s' is %s", a->rec.name, agent_phase_name(a->phase));
+	err_hint(err, "wait until that is done");
+	return err_type(err, 409, "wrong-state");
+}
+
+void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker)
+{
+	struct agent_asker *one = xcalloc(1, sizeof(*one)), **end = &a->askers;
+
+	one->ask = ask;
+	one->asker = *asker;
+	while (*end)
+		end = &(*end)->next;
+	*end = one;
+}
+
+int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker, struct err *err)
+{
+	enum agent_action action = agent_fsm(a->phase, ask).action;
+	int r = may_ask(a, ask, err);
+
+	if (r == 0)
+		r = want(a, ask, err);
+	if (r < 0)
+		return r;
+	if (action == ACTION_PREPARE) {
+		reset_crashes(a);
+		a->err = (struct err){0};
+		a->end_detail[0] = 0;
+		watch_timer_stop(a->timer);
+	}
+	if (action != ACTION_JOIN && action != ACTION_DONE)
+		snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
+	if (asker)
+		agent_add_asker(a, ask, asker);
+	agent_feed(a, ask);
+	return 0;
+}

@@ -1,0 +1,136 @@
+/* The operations of the control channel: one table of names, arguments and functions. */
+#include "ops.h"
+#include "log.h"
+#include "tokens.h"
+#include "util.h"
+
+#include <errno.h>
+
+#define AGENT {"agent", JSON_STRING, true, 1, 64}
+#define AGENT_OR_ALL {"agent", JSON_STRING, false, 1, 64}
+#define NO_BOUNDS 0, 0 /* base/json.h: neither length nor value is looked at */
+
+static const struct json_member args_agent_only[] = {AGENT};
+static const struct json_member args_agent_create[] = {
+	{"name", JSON_STRING, true, 0, 1000},
+	{"image", JSON_STRING, false, 1, 64},
+	{"memory_mib", JSON_INTEGER, false, 256, 65536},
+	{"cpus", JSON_INTEGER, false, 1, 16},
+	{"disk_gib", JSON_INTEGER, false, 1, 1024},
+	{"allow", JSON_STRINGS, false, 0, 10000}, /* their number is checked when doubles are gone */
+	{"labels", JSON_STRING_MAP, false, 0, 1000},
+	{"on_crash", JSON_STRING, false, 0, 100},
+	{"start", JSON_BOOL, false, NO_BOUNDS},
+};
+static const struct json_member args_agent_list[] = {{"label", JSON_STRING, false, 1, 400}};
+static const struct json_member args_agent_update[] = {
+	AGENT,
+	{"labels", JSON_STRING_MAP, false, 0, 1000},
+	{"on_crash", JSON_STRING, false, 0, 100},
+	{"memory_mib", JSON_INTEGER, false, 256, 65536},
+	{"cpus", JSON_INTEGER, false, 1, 16},
+	{"port", JSON_INTEGER, false, 0, 65535}, /* 0: none any more */
+};
+static const struct json_member args_agent_stop[] = {AGENT, {"force", JSON_BOOL, false, NO_BOUNDS}};
+static const struct json_member args_agent_connect[] = {AGENT, {"port", JSON_STRING, true, 3, 5}};
+static const struct json_member args_policy_set[] = {
+	AGENT,
+	{"rules", JSON_STRINGS, true, 0, 10000},
+	{"mode", JSON_STRING, false, 1, 16},
+};
+static const struct json_member args_policy_change[] = {
+	AGENT,
+	{"allow", JSON_STRINGS, false, 0, 10000},
+	{"remove", JSON_STRINGS, false, 0, 10000},
+};
+static const struct json_member args_policy_log[] = {
+	AGENT,
+	{"limit", JSON_INTEGER, false, 1, STORE_EGRESS_MAX},
+	{"verdict", JSON_STRING, false, 4, 5},
+};
+static const struct json_member args_token_check[] = {{"hash", JSON_STRING, true, TOKEN_HEX_LEN, TOKEN_HEX_LEN}};
+static const struct json_member args_token_create[] = {
+	{"role", JSON_STRING, true, 1, 16},
+	AGENT_OR_ALL,
+	{"ttl", JSON_INTEGER, false, 1, TOKEN_TTL_MAX},
+	{"label", JSON_STRING, false, 0, 255},
+};
+static const struct json_member args_token_revoke[] = {{"id", JSON_STRING, true, 1, 64}};
+static const struct json_member args_image_remove[] = {{"image", JSON_STRING, true, 1, 64}};
+static const struct json_member args_events_list[] = {
+	AGENT_OR_ALL,
+	{"limit", JSON_INTEGER, false, 1, 1000},
+	{"after", JSON_INTEGER, false, 0, INT64_C(1) << 52},
+};
+static const struct json_member args_events_subscribe[] = {
+	AGENT_OR_ALL,
+	{"after", JSON_INTEGER, false, 0, INT64_C(1) << 52},
+};
+static const struct json_member args_events_unsubscribe[] = {{"id", JSON_INTEGER, true, 0, INT64_C(1) << 52}};
+
+#define WITH(members) members, ARRAY_SIZE(members)
+static const struct op table[] = {
+	{"status", NULL, 0, op_status},
+	{"shutdown", NULL, 0, op_shutdown},
+	{"token.check", WITH(args_token_check), op_token_check},
+	{"token.create", WITH(args_token_create), op_token_create},
+	{"token.list", NULL, 0, op_token_list},
+	{"token.revoke", WITH(args_token_revoke), op_token_revoke},
+	{"agent.create", WITH(args_agent_create), op_agent_create},
+	{"agent.list", WITH(args_agent_list), op_agent_list},
+	{"agent.get", WITH(args_agent_only), op_agent_get},
+	{"agent.update", WITH(args_agent_update), op_agent_update},
+	{"agent.start", WITH(args_agent_only), op_agent_start},
+	{"agent.stop", WITH(args_agent_stop), op_agent_stop},
+	{"agent.restart", WITH(args_agent_only), op_agent_restart},
+	{"agent.remove", WITH(args_agent_only), op_agent_remove},
+	{"agent.connect", WITH(args_agent_connect), op_agent_connect},
+	{"policy.get", WITH(args_agent_only), op_policy_get},
+	{"policy.set", WITH(args_policy_set), op_policy_set},
+	{"policy.change", WITH(args_policy_change), op_policy_change},
+	{"policy.log", WITH(args_policy_log), op_policy_log},
+	{"image.list", NULL, 0, op_image_list},
+	{"image.remove", WITH(args_image_remove), op_image_remove},
+	{"events.list", WITH(args_events_list), op_events_list},
+	{"events.subscribe", WITH(args_events_subscribe), op_events_subscribe},
+	{"events.unsubscribe", WITH(args_events_unsubscribe), op_events_unsubscribe},
+};
+
+const struct op *ops_table(size_t *ret_n)
+{
+	*ret_n = ARRAY_SIZE(table);
+	return table;
+}
+
+void ops_ask(void *data, struct request *r)
+{
+	const struct op *op = NULL;
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table) && !op; i++)
+		if (streq(table[i].name, request_op(r)))
+			op = &table[i];
+	if (!op) {
+		err_set(&err, ENOENT, "there is no operation '%.64s'", request_op(r));
+		err_type(&err, 404, "not-found");
+		request_fail(r, &err);
+		return;
+	}
+	if (json_check(request_args(r), op->members, op->n_members, &err) < 0) {
+		request_fail(r, &err);
+		return;
+	}
+	if (request_by(r)[0])
+		log_info("%s, asked by %s", op->name, request_by(r));
+	op->run(data, r);
+}
+
+struct agent *op_agent(struct daemon *d, struct request *r)
+{
+	struct err err;
+	struct agent *a = agents_find(d->agents, json_str(request_args(r), "agent", ""), &err);
+
+	if (!a)
+		request_fail(r, &err);
+	return a;
+}
