@@ -31,7 +31,7 @@ static const char *const migrations[] = {
 	" port INTEGER NOT NULL CHECK (port BETWEEN 0 AND 65535), restarts INTEGER NOT NULL,"
 	" boots INTEGER NOT NULL) STRICT;"
 	"CREATE TABLE rules (agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
-	" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT, WITHOUT ROWID;"
+	" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT;"
 	"CREATE TABLE tokens (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
 	" role TEXT NOT NULL CHECK (role IN ('admin', 'agent', 'viewer')),"
 	" agent TEXT REFERENCES agents(id) ON DELETE CASCADE, label TEXT NOT NULL,"
