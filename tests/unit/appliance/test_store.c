@@ -1,0 +1,439 @@
+/* The database: versions, bounds, damage, and a process that dies in the middle. */
+#include "scratch.h"
+
+#include "store_sql.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static struct store *opened(void)
+{
+	struct store *s;
+	struct err err;
+
+	if (store_open(&s, scratch_path, &err) < 0)
+		fail_msg("%s", err.msg);
+	return s;
+}
+
+static int each(void **state)
+{
+	scratch_new();
+	return 0;
+}
+
+static int after(void **state)
+{
+	scratch_end();
+	return 0;
+}
+
+static struct agent_record record(const char *name)
+{
+	struct agent_record r = {.memory_mib = 1024, .cpus = 2, .disk_gib = 8, .on_crash = "restart", .state = "creating",
+		.wanted = "run", .mode = "enforce", .image = "0123456789abcdef"};
+
+	snprintf(r.id, sizeof(r.id), "ag_%s", name);
+	snprintf(r.name, sizeof(r.name), "%s", name);
+	random_bytes(r.machine_id, 16);
+	r.created_at = realtime_ns();
+	return r;
+}
+
+static int64_t number(struct store *s, const char *sql)
+{
+	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, NULL, sql, "");
+
+	assert_int_equal(sql_step(s, st, NULL), 1);
+	return sqlite3_column_int64(st, 0);
+}
+
+static void test_new_and_again(void **state)
+{
+	AUTOFREE char *path = xasprintf("%s/berth.db", scratch_path);
+	struct store *s = opened();
+	struct stat st;
+
+	assert_int_equal(number(s, "PRAGMA user_version"), 1);
+	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
+	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
+	assert_int_equal(store_meta_set(s, "k", "v", NULL), 0);
+	store_close(s);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	s = opened();
+	{
+		AUTOFREE char *value = NULL;
+
+		assert_int_equal(store_meta_get(s, "k", &value, NULL), 0);
+		assert_string_equal(value, "v");
+	}
+	store_close(s);
+}
+
+static void test_newer_version_is_refused(void **state)
+{
+	struct store *s = opened();
+	struct err err;
+
+	sql_run(s, NULL, "PRAGMA user_version = 99", "");
+	store_close(s);
+	assert_true(store_open(&s, scratch_path, &err) < 0);
+	assert_non_null(strstr(err.msg, "newer berth"));
+}
+
+static void overwrite(const char *path, off_t at, const char *text)
+{
+	AUTOFD int fd = open(path, O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), at), strlen(text));
+}
+
+/* Damage is told with the way out, and the file is as it was. */
+static void check_refused(const char *path)
+{
+	AUTOFREE char *before = NULL, *later = NULL;
+	struct store *s;
+	struct err err;
+	size_t n, m;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 24, &before, &n, NULL), 0);
+	assert_true(store_open(&s, scratch_path, &err) < 0);
+	assert_non_null(strstr(err.msg, "damaged"));
+	assert_non_null(strstr(err.hint, "berth.db.bak"));
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 24, &later, &m, NULL), 0);
+	assert_int_equal(n, m);
+	assert_memory_equal(before, later, n);
+}
+
+static void test_damage_is_refused(void **state)
+{
+	AUTOFREE char *path = xasprintf("%s/berth.db", scratch_path);
+	struct store *s = opened();
+	struct agent_record r = record("one");
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	store_close(s);
+	/* the b-tree header of the second page */
+	overwrite(path, 4096, "this is not a page of a database");
+	check_refused(path);
+	overwrite(path, 0, "nor is this a database");
+	check_refused(path);
+}
+
+static void test_backup(void **state)
+{
+	AUTOFREE char *bak = xasprintf("%s/berth.db.bak", scratch_path), *db = xasprintf("%s/berth.db", scratch_path);
+	struct store *s = opened();
+	struct agent_record r = record("kept");
+	struct stat st;
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_backup(s, NULL), 0);
+	assert_int_equal(store_backup(s, NULL), 0); /* over the last one */
+	store_close(s);
+	assert_int_equal(stat(bak, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(rename(bak, db), 0);
+	s = opened();
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM agents WHERE name = 'kept'"), 1);
+	store_close(s);
+}
+
+static void test_agents(void **state)
+{
+	struct store *s = opened();
+	struct agent_record a = record("a"), b = record("b"), c = record("c"), again = record("a");
+	struct err err;
+
+	assert_int_equal(store_agent_add(s, &a, NULL), 0);
+	assert_int_equal(store_agent_add(s, &b, NULL), 0);
+	assert_int_equal(a.slot, 0);
+	assert_int_equal(b.slot, 1);
+	snprintf(again.id, sizeof(again.id), "ag_other");
+	assert_true(store_agent_add(s, &again, &err) < 0);
+	assert_string_equal(err.type, "agent-exists");
+	assert_int_equal(err.status, 409);
+	/* a slot is used again once it is free */
+	assert_int_equal(store_agent_remove(s, a.id, NULL), 0);
+	assert_int_equal(store_agent_remove(s, a.id, NULL), 0);
+	assert_int_equal(store_agent_add(s, &c, NULL), 0);
+	assert_int_equal(c.slot, 0);
+	assert_true(store_agent_save(s, &a, &err) < 0);
+	store_close(s);
+}
+
+static void test_agents_are_bounded(void **state)
+{
+	struct store *s = opened();
+	struct err err;
+
+	assert_int_equal(store_begin(s, NULL), 0);
+	for (int i = 0; i < STORE_AGENTS_MAX; i++) {
+		char name[16];
+		struct agent_record r;
+
+		snprintf(name, sizeof(name), "a%d", i);
+		r = record(name);
+		assert_int_equal(store_agent_add(s, &r, NULL), 0);
+		assert_int_equal(r.slot, i);
+	}
+	assert_int_equal(store_commit(s, NULL), 0);
+	{
+		struct agent_record r = record("more");
+
+		assert_true(store_agent_add(s, &r, &err) < 0);
+		assert_string_equal(err.type, "limit-reached");
+	}
+	store_close(s);
+}
+
+struct compare {
+	const struct agent_record *want;
+	int n;
+};
+
+static void compare(void *data, struct agent_record *r)
+{
+	struct compare *c = data;
+	const struct agent_record *w = c->want;
+
+	assert_string_equal(r->id, w->id);
+	assert_string_equal(r->name, w->name);
+	assert_string_equal(r->image, w->image);
+	assert_string_equal(r->parent, w->parent);
+	assert_string_equal(r->on_crash, w->on_crash);
+	assert_string_equal(r->state, w->state);
+	assert_string_equal(r->wanted, w->wanted);
+	assert_string_equal(r->detail, w->detail);
+	assert_string_equal(r->mode, w->mode);
+	assert_string_equal(r->labels, w->labels);
+	assert_int_equal(r->slot, w->slot);
+	assert_int_equal(r->memory_mib, w->memory_mib);
+	assert_int_equal(r->cpus, w->cpus);
+	assert_int_equal(r->disk_gib, w->disk_gib);
+	assert_int_equal(r->port, w->port);
+	assert_int_equal(r->restarts, w->restarts);
+	assert_int_equal(r->boots, w->boots);
+	assert_int_equal(r->created_at, w->created_at);
+	assert_int_equal(r->started_at, w->started_at);
+	assert_memory_equal(r->machine_id, w->machine_id, 16);
+	agent_record_done(r);
+	c->n++;
+}
+
+/* Every member comes back as it was written, after a change of each. */
+static void test_every_member(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("full");
+	struct compare c = {&r, 0};
+	char labels[] = "{\"k\":\"v; DROP TABLE agents; --\"}";
+
+	r.labels = labels;
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	r.memory_mib = 2;
+	r.cpus = 3;
+	r.disk_gib = 4;
+	r.port = 5;
+	r.restarts = 6;
+	r.boots = 7;
+	r.started_at = 8;
+	strcpy(r.on_crash, "stop");
+	strcpy(r.state, "failed");
+	strcpy(r.wanted, "remove");
+	strcpy(r.detail, "it's \"so\"");
+	strcpy(r.parent, "ag_parent");
+	strcpy(r.image, "fedcba9876543210");
+	assert_int_equal(store_agent_save(s, &r, NULL), 0);
+	store_close(s);
+	s = opened();
+	assert_int_equal(store_agents(s, compare, &c, NULL), 0);
+	assert_int_equal(c.n, 1);
+	store_close(s);
+}
+
+static void test_rules(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("r");
+	cJSON *rules = cJSON_Parse("[\"b.example\", \"a.example:443\"]"), *got;
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_rules_set(s, r.id, rules, NULL), 0);
+	assert_int_equal(store_rules_set(s, r.id, rules, NULL), 0);
+	assert_int_equal(store_rules_get(s, r.id, &got, NULL), 0);
+	assert_true(cJSON_Compare(rules, got, true));
+	cJSON_Delete(got);
+	/* a set that cannot be kept (no such agent) changes nothing */
+	assert_true(store_rules_set(s, "ag_nobody", rules, NULL) < 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM rules"), 2);
+	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM rules"), 0);
+	cJSON_Delete(rules);
+	store_close(s);
+}
+
+static void count(void *data, const struct event_record *e)
+{
+	int64_t *seen = data;
+
+	seen[0]++;
+	if (!seen[1])
+		seen[1] = e->seq;
+	seen[2] = e->seq;
+}
+
+static void test_events_are_bounded(void **state)
+{
+	struct store *s = opened();
+	struct event_record e = {.type = "t", .agent = "", .agent_id = "", .by = "", .detail = "", .data = "{}"};
+	struct event_query q = {.limit = 1000000};
+	int64_t seen[3] = {0}, last;
+
+	assert_int_equal(store_begin(s, NULL), 0);
+	for (e.seq = 1; e.seq <= STORE_EVENTS_MAX + 10; e.seq++)
+		assert_int_equal(store_event_add(s, &e, NULL), 0);
+	assert_int_equal(store_commit(s, NULL), 0);
+	assert_int_equal(store_events(s, &q, count, seen, NULL), 0);
+	assert_int_equal(seen[0], STORE_EVENTS_MAX);
+	assert_int_equal(seen[1], 11);
+	assert_int_equal(store_event_last(s, &last, NULL), 0);
+	assert_int_equal(last, STORE_EVENTS_MAX + 10);
+	memset(seen, 0, sizeof(seen));
+	q = (struct event_query){.after = 100, .limit = 5, .newest = false};
+	assert_int_equal(store_events(s, &q, count, seen, NULL), 0);
+	assert_int_equal(seen[1], 101);
+	assert_int_equal(seen[2], 105);
+	memset(seen, 0, sizeof(seen));
+	q = (struct event_query){.limit = 5, .newest = true};
+	assert_int_equal(store_events(s, &q, count, seen, NULL), 0);
+	assert_int_equal(seen[1], STORE_EVENTS_MAX + 6);
+	assert_int_equal(seen[2], STORE_EVENTS_MAX + 10);
+	/* numbers are never used again */
+	sql_run(s, NULL, "DELETE FROM events", "");
+	assert_int_equal(store_event_last(s, &last, NULL), 0);
+	assert_int_equal(last, STORE_EVENTS_MAX + 10);
+	store_close(s);
+}
+
+static struct egress_record entry(const char *name, const char *verdict)
+{
+	return (struct egress_record){.time = realtime_ns(), .count = 1, .port = 443, .name = name, .address = "",
+		.protocol = "tcp", .rule = "", .verdict = verdict, .reason = "no rule"};
+}
+
+static void test_egress(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("e"), other = record("o");
+	struct egress_record e = entry("x.example", "deny");
+	bool repeated;
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_agent_add(s, &other, NULL), 0);
+	assert_int_equal(store_egress_add(s, other.id, &e, &repeated, NULL), 0);
+	assert_int_equal(store_egress_add(s, r.id, &e, &repeated, NULL), 0);
+	assert_false(repeated);
+	e.count = 4;
+	assert_int_equal(store_egress_add(s, r.id, &e, &repeated, NULL), 0);
+	assert_true(repeated);
+	assert_int_equal(number(s, "SELECT count FROM egress WHERE agent = 'ag_e'"), 5);
+	e.time += 2 * EGRESS_REPEAT_NS;
+	assert_int_equal(store_egress_add(s, r.id, &e, &repeated, NULL), 0);
+	assert_false(repeated);
+	e = entry("x.example", "allow");
+	assert_int_equal(store_begin(s, NULL), 0);
+	for (int i = 0; i < STORE_EGRESS_MAX + 5; i++) {
+		assert_int_equal(store_egress_add(s, r.id, &e, &repeated, NULL), 0);
+		assert_false(repeated);
+	}
+	assert_int_equal(store_commit(s, NULL), 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM egress WHERE agent = 'ag_e'"), STORE_EGRESS_MAX);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM egress WHERE agent = 'ag_o'"), 1);
+	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM egress"), 1);
+	store_close(s);
+}
+
+/* A process that dies between BEGIN and COMMIT leaves nothing; one that dies right after COMMIT leaves all. */
+static void test_killed_in_the_middle(void **state)
+{
+	struct store *s;
+
+	for (int committed = 0; committed <= 1; committed++) {
+		pid_t pid = fork();
+		int status;
+
+		if (pid == 0) {
+			cJSON *rules = cJSON_Parse("[\"a.example\"]");
+			struct agent_record r = record(committed ? "kept" : "lost");
+
+			if (store_open(&s, scratch_path, NULL) < 0 || store_begin(s, NULL) < 0 ||
+				store_agent_add(s, &r, NULL) < 0 || store_rules_set(s, r.id, rules, NULL) < 0)
+				_exit(1);
+			if (committed && store_commit(s, NULL) < 0)
+				_exit(2);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		s = opened();
+		assert_int_equal(number(s, "SELECT COUNT(*) FROM agents"), committed);
+		assert_int_equal(number(s, "SELECT COUNT(*) FROM rules"), committed);
+		store_close(s);
+	}
+}
+
+static void test_full_disk(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("fits");
+	struct err err = {0};
+	int n = 0;
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	sql_run(s, NULL, "PRAGMA wal_checkpoint(TRUNCATE)", "");
+	{
+		AUTOFREE char *sql = xasprintf("PRAGMA max_page_count = %d", (int)number(s, "PRAGMA page_count"));
+
+		number(s, sql); /* as if the disk had no page more */
+	}
+	for (; n < 1000; n++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", n);
+		r = record(name);
+		if (store_agent_add(s, &r, &err) < 0)
+			break;
+	}
+	assert_true(n < 1000);
+	assert_int_equal(err.status, 507);
+	assert_string_equal(err.type, "disk-full");
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM agents"), n + 1);
+	store_close(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_new_and_again, each, after),
+		cmocka_unit_test_setup_teardown(test_newer_version_is_refused, each, after),
+		cmocka_unit_test_setup_teardown(test_damage_is_refused, each, after),
+		cmocka_unit_test_setup_teardown(test_backup, each, after),
+		cmocka_unit_test_setup_teardown(test_agents, each, after),
+		cmocka_unit_test_setup_teardown(test_agents_are_bounded, each, after),
+		cmocka_unit_test_setup_teardown(test_every_member, each, after),
+		cmocka_unit_test_setup_teardown(test_rules, each, after),
+		cmocka_unit_test_setup_teardown(test_events_are_bounded, each, after),
+		cmocka_unit_test_setup_teardown(test_egress, each, after),
+		cmocka_unit_test_setup_teardown(test_killed_in_the_middle, each, after),
+		cmocka_unit_test_setup_teardown(test_full_disk, each, after),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
