@@ -62,6 +62,7 @@ const struct filter_row filter_rows[] = {
 	ADMIN_ONLY("HeadlessExperimental.*", "frames on demand would blind the live view"),
 
 	PASS("Accessibility"),
+	PASS("Ads"),
 	PASS("Animation"),
 	PASS("Audits"),
 	PASS("Autofill"),
@@ -80,11 +81,13 @@ const struct filter_row filter_rows[] = {
 	PASS("Debugger"),
 	PASS("DeviceAccess"),
 	PASS("DeviceOrientation"),
+	PASS("DigitalCredentials"),
 	PASS("Emulation"),
 	PASS("EventBreakpoints"),
 	PASS("FedCm"),
 	PASS("Fetch"),
 	PASS("FileSystem"),
+	PASS("FindInPage"),
 	PASS("HeapProfiler"),
 	PASS("IO"),
 	PASS("IndexedDB"),
@@ -109,5 +112,6 @@ const struct filter_row filter_rows[] = {
 	PASS("Target"),
 	PASS("WebAudio"),
 	PASS("WebAuthn"),
+	PASS("WebMCP"),
 };
 const size_t filter_rows_count = ARRAY_SIZE(filter_rows);

@@ -1,0 +1,12 @@
+/* CDP connections: a client's WebSocket and the browser's, with the filter between them. */
+#ifndef BERTH_CDP_H
+#define BERTH_CDP_H
+
+#include "gateway.h"
+
+/* cdp_serve_ws() is in gateway.h. */
+#define CDP_MESSAGE_MAX (256u << 20) /* of a client */
+#define CDP_REPLIES_MAX \
+	(256u << 10) /* our own answers waiting for the end of a browser's message */
+
+#endif
