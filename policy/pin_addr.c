@@ -29,15 +29,12 @@ static const struct range special[] = {
 	{0xa9fe0000, 16}, /* 169.254.0.0/16: link-local, metadata services */
 	{0xac100000, 12}, /* 172.16.0.0/12: private */
 	{0xc0000000, 24}, /* 192.0.0.0/24: protocol assignments, NAT64 discovery */
-	{0xc0000200, 24}, /* 192.0.2.0/24: documentation */
 	{0xc01fc400, 24}, /* 192.31.196.0/24: AS112 */
 	{0xc034c100, 24}, /* 192.52.193.0/24: AMT */
 	{0xc0586300, 24}, /* 192.88.99.0/24: 6to4 relays */
 	{0xc0a80000, 16}, /* 192.168.0.0/16: private */
 	{0xc0af3000, 24}, /* 192.175.48.0/24: AS112 */
 	{0xc6120000, 15}, /* 198.18.0.0/15: benchmarks, and the appliance's services */
-	{0xc6336400, 24}, /* 198.51.100.0/24: documentation */
-	{0xcb007100, 24}, /* 203.0.113.0/24: documentation */
 };
 
 static uint32_t mask_of(unsigned bits)

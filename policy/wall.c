@@ -67,6 +67,18 @@ static int open_listener(enum wall_listener which, struct err *err)
 	return steal_fd(&fd);
 }
 
+/*
+ * The kernel sends one guest only a few refusals by ICMP a second, and a browser that misses one waits for QUIC to
+ * time out. Where it cannot be set, refusals are merely slow.
+ */
+static void refuse_without_limit(void)
+{
+	AUTOFD int fd = open("/proc/sys/net/ipv4/icmp_ratelimit", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write_all(fd, "0", 1) < 0)
+		log_info("refusals by ICMP stay limited in the agent's namespace");
+}
+
 static int raise_wall(struct wall *w, struct err *err)
 {
 	struct buf text;
@@ -103,6 +115,7 @@ static int set_up(struct wall *w, int netns, struct err *err)
 	if (setns(netns, CLONE_NEWNET) < 0)
 		return err_sys(err, "cannot enter the agent's network namespace");
 	close(netns);
+	refuse_without_limit();
 	r = raise_wall(w, err);
 	for (int i = 0; i < WALL_LISTENERS && r >= 0; i++)
 		r = w->listeners[i] = open_listener((enum wall_listener)i, err);
