@@ -192,7 +192,9 @@ static void link_pong(void *data, const struct guest_pong *pong)
 {
 	struct vm *vm = data;
 
-	vm->cb.pong(vm->data, pong);
+	if (vm->cb.pong)
+		if (vm->cb.pong)
+		vm->cb.pong(vm->data, pong);
 }
 
 static void link_log(void *data, unsigned source, const char *line)
@@ -247,13 +249,19 @@ static void on_process_end(void *data, int events)
 	struct vm_callbacks cb = vm->cb;
 	char detail[700];
 	enum vm_end how;
+	/* Ours to wait for or, adopted, the supervisor's; then nobody knows how it ended. */
+	char why[80] = "QEMU ended";
+	int status;
 
-	waitpid(vm->pid, NULL, WNOHANG); /* ours or, adopted, the supervisor's */
+	if (waitpid(vm->pid, &status, WNOHANG) == vm->pid)
+		snprintf(why, sizeof(why), "QEMU ended with %s %d",
+			WIFSIGNALED(status) ? "signal" : "status",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	watch_fd_free(vm->process);
 	vm->process = NULL;
 	watch_timer_stop(vm->deadline);
 	settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH,
-		vm->asked ? "stopped" : "QEMU ended");
+		vm->asked ? "stopped" : why);
 	how = vm->how;
 	if (how != VM_END_POWEROFF)
 		keep_qemu_log(vm);
@@ -314,12 +322,12 @@ static int begin_watching(struct vm *vm, const struct vm_spec *spec, struct err 
 
 /* Descriptors that QEMU gets. */
 struct gifts {
-	int tap, qmp, log;
+	int tap, qmp, log, kvm;
 };
 
 static void gifts_done(struct gifts *g)
 {
-	const int all[] = {g->tap, g->qmp, g->log};
+	const int all[] = {g->tap, g->qmp, g->log, g->kvm};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
@@ -333,7 +341,7 @@ static int gifts_make(struct gifts *g, const struct vm_spec *spec, struct err *e
 	AUTOFREE char *log = xasprintf("%s/qemu.log", dir);
 	int r = make_dir(dir, 0700, err);
 
-	*g = (struct gifts){-1, -1, -1};
+	*g = (struct gifts){-1, -1, -1, -1};
 	if (r < 0)
 		return r;
 	g->tap = netns_tap(spec->state, spec->id, err);
@@ -344,6 +352,19 @@ static int gifts_make(struct gifts *g, const struct vm_spec *spec, struct err *e
 		return g->qmp;
 	g->log = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	return g->log < 0 ? err_sys(err, "cannot create %s", log) : 0;
+}
+
+/* KVM if it is proven; the probe runs here when this is the first time that there is an image to try it with. */
+static int open_kvm(struct vm *vm, const char *state, struct gifts *g, struct err *err)
+{
+	int verdict = kvm_verdict(state);
+
+	if (verdict < 0)
+		verdict = kvm_probe(state, NULL);
+	vm->kvm = verdict > 0;
+	if (vm->kvm)
+		g->kvm = kvm_open(state);
+	return vm->kvm && g->kvm < 0 ? err_set(err, g->kvm, "cannot open /dev/kvm") : 0;
 }
 
 static int spawn_qemu(
@@ -359,7 +380,7 @@ static int spawn_qemu(
 		.disk = disk_inside,
 		.memory_mib = spec->memory_mib,
 		.cpus = spec->cpus,
-		.kvm = vm->kvm,
+		.kvm_fd = g->kvm < 0 ? -1 : SANDBOX_KVM_FD,
 		.tap_fd = SANDBOX_TAP_FD,
 		.qmp_fd = SANDBOX_QMP_FD};
 	struct sandbox s = {.state = spec->state,
@@ -370,7 +391,7 @@ static int spawn_qemu(
 		.tap_fd = g->tap,
 		.qmp_fd = g->qmp,
 		.log_fd = g->log,
-		.kvm = vm->kvm};
+		.kvm_fd = g->kvm};
 	char *argv[QEMU_ARGS_MAX];
 	int r = qemu_args_make(&args, argv);
 
@@ -393,7 +414,8 @@ static int start(struct vm *vm, const struct vm_spec *spec, struct err *err)
 
 	if (r == 0)
 		r = cgroup_create(spec->state, spec->id, &limits, err);
-	vm->kvm = kvm_proven(spec->state);
+	if (r == 0)
+		r = open_kvm(vm, spec->state, &gifts, err);
 	if (r == 0)
 		r = spawn_qemu(vm, spec, &gifts, err);
 	gifts_done(&gifts);

@@ -32,7 +32,7 @@ enum vm_end {
 struct vm_callbacks {
 	void (*ready)(void *data, const struct guest_ready *ready);
 	void (*browser)(void *data, const struct guest_browser *browser);
-	void (*pong)(void *data, const struct guest_pong *pong);
+	void (*pong)(void *data, const struct guest_pong *pong); /* may be NULL */
 	void (*log)(void *data, unsigned source, const char *line);
 	/* The last one. detail: one line saying how, with the console's last lines for a crash. */
 	void (*ended)(void *data, enum vm_end how, const char *detail);
