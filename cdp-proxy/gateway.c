@@ -26,6 +26,7 @@
 #define CLOSING_MS 1500
 #define POLICY_GID 3
 #define FDS_WANTED 16384
+#define TURNS_TO_END 10
 
 uv_loop_t *gateway_loop(struct gateway *gw)
 {
@@ -232,9 +233,10 @@ static void tear_down(struct gateway *gw)
 		daemon_link_close(gw->daemon);
 	if (gw->events)
 		events_hub_close(gw->events);
+	lws_side_end(gw->lws);
+	for (int i = 0; i < TURNS_TO_END; i++)
+		uv_run(&gw->loop, UV_RUN_NOWAIT);
 	lws_side_free(gw->lws);
-	uv_run(&gw->loop, UV_RUN_NOWAIT);
-	uv_run(&gw->loop, UV_RUN_NOWAIT);
 	uv_walk(&gw->loop, close_rest, NULL);
 	uv_run(&gw->loop, UV_RUN_DEFAULT);
 	auth_free(gw->auth);

@@ -351,6 +351,7 @@ struct lws_side *lws_side_new(struct gateway *gw, struct err *err)
 		.max_http_header_data = 4096,
 		.fd_limit_per_thread = MAX_FDS,
 		.user = s,
+		.pcontext = &s->context, /* set to NULL once it is freed */
 		.vhost_name = "berth",
 		.server_string = "berth",
 	};
@@ -368,10 +369,17 @@ struct lws_side *lws_side_new(struct gateway *gw, struct err *err)
 	return NULL;
 }
 
+void lws_side_end(struct lws_side *s)
+{
+	if (s && s->context)
+		lws_context_destroy(s->context);
+}
+
 void lws_side_free(struct lws_side *s)
 {
 	if (!s)
 		return;
+	/* On a loop of somebody else's it may take a second call to free the context. */
 	if (s->context)
 		lws_context_destroy(s->context);
 	free(s);

@@ -1,0 +1,193 @@
+// Routes: control ops and their arguments, events, ports, the way back to berthd.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+import { World, freePort, sleep, until } from './lib.mjs';
+
+let w;
+before(async () => { w = await World.start(); });
+after(() => w.stop());
+
+// Server-sent events as they come: { events: [{event, id, data}], close() }.
+function follow(target, { method = 'GET', headers = {}, token = 'admin-token' } = {}) {
+  const s = { events: [], ended: false, status: 0 };
+  const q = http.request({ host: '127.0.0.1', port: w.port, method, path: target, agent: false,
+    headers: { accept: 'text/event-stream', authorization: `Bearer ${token}`, ...headers } }, (res) => {
+    s.status = res.statusCode;
+    s.type = res.headers['content-type'];
+    let text = '';
+    res.on('data', (d) => {
+      text += d;
+      for (let i; (i = text.indexOf('\n\n')) >= 0; text = text.slice(i + 2)) {
+        const e = {};
+        for (const line of text.slice(0, i).split('\n')) { const [k, v] = line.split(/: ?(.*)/s); if (k) e[k] = v; }
+        if (e.data) s.events.push({ event: e.event, id: e.id, data: JSON.parse(e.data) });
+      }
+    });
+    res.on('error', () => {});
+    res.on('close', () => { s.ended = true; });
+  });
+  q.on('error', () => { s.ended = true; });
+  q.end();
+  s.close = () => q.destroy();
+  return s;
+}
+
+test('an op gets its arguments and who asked', async () => {
+  const r = await w.request('POST', '/v1/agents', { json: { name: 'new', memory_mib: 512, allow: ['example.com'] } });
+  assert.equal(r.status, 201);
+  assert.deepEqual(r.json, { op: 'agent.create', args: { name: 'new', memory_mib: 512, allow: ['example.com'] }, by: 'tok_admin-token' });
+  const p = await w.request('PATCH', '/v1/agents/demo/policy', { json: { remove: ['a.example'] } });
+  assert.deepEqual(p.json.args, { remove: ['a.example'], agent: 'demo' });
+  const l = await w.get('/v1/agents/demo/policy/log?limit=5&verdict=deny', { token: 'viewer-token' });
+  assert.deepEqual(l.json.args, { agent: 'demo', limit: 5, verdict: 'deny' });
+  assert.equal((await w.request('DELETE', '/v1/tokens/tok_x')).status, 204);
+  assert.equal((await w.request('DELETE', '/v1/tokens/a%2Fb')).status, 404);
+  assert.equal((await w.get('/v1/agents/demo/policy/log?limit=-1')).status, 400);
+});
+
+test('an agent has its urls as this client reaches them', async () => {
+  const a = (await w.get('/v1/agents/demo', { headers: { host: `localhost:${w.port}` } })).json;
+  assert.deepEqual(a.urls, { cdp: `ws://localhost:${w.port}/v1/agents/demo/cdp`, cdp_http: `http://localhost:${w.port}/v1/agents/demo`,
+    live: null, rfb: null, computer: null, mcp: null });
+});
+
+for (const [name, body, status] of [
+  ['unknown field', '{"name":"a","x":1}', 400], ['wrong type', '{"name":5}', 400], ['missing', '{}', 400], ['no body', '', 400],
+  ['out of range', '{"name":"a","memory_mib":1}', 400], ['not an object', '[1]', 400], ['not JSON', '{"name":', 400],
+  ['something behind', '{"name":"a"} x', 400], ['not UTF-8', Buffer.from([0x7b, 0x22, 0x6e, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 400],
+  ['fraction', '{"name":"a","cpus":1.5}', 400], ['deep', '['.repeat(200000), 400], ['1 MiB and one', `{"name":"${'a'.repeat(1 << 20)}"}`, 413]]) {
+  test(`a bad body: ${name}`, async () => {
+    const r = await w.request('POST', '/v1/agents', { body });
+    assert.deepEqual([r.status, r.json?.status], [status, status]);
+  });
+}
+
+test('a chunked body, whole and malformed, and one that is not taken', async () => {
+  const h = `POST /v1/agents HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer admin-token\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  assert.match(await w.raw([h, '5\r\n{"nam\r\n', '7;x=y\r\ne":"a"}\r\n0\r\nX: y\r\n\r\n'], { hold: 5 }), /^HTTP\/1\.1 201 /);
+  assert.match(await w.raw(`${h}zz\r\n`), /^HTTP\/1\.1 400 /);
+  assert.match(await w.raw(`${h}fffffffffffffffff\r\n`), /^HTTP\/1\.1 400 /);
+  assert.equal((await w.request('DELETE', '/v1/agents/demo', { body: 'x' })).status, 400);
+});
+
+test('Expect: 100-continue, and another expectation', async () => {
+  const h = (e) => `POST /v1/agents HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer admin-token\r\nContent-Length: 12\r\nExpect: ${e}\r\n\r\n`;
+  assert.match(await w.raw([h('100-continue'), '{"name":"a"}'], { hold: 50 }), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 201 /);
+  assert.match(await w.raw(h('magic')), /^HTTP\/1\.1 417 /);
+});
+
+test('a long op tells its progress', async () => {
+  const s = follow('/v1/agents/demo/start', { method: 'POST' });
+  await until('its end', () => s.ended);
+  assert.equal(s.type, 'text/event-stream');
+  assert.deepEqual(s.events.map((e) => e.event), ['progress', 'progress', 'result']);
+  assert.equal(s.events[0].data.step, 'boot');
+  assert.ok(s.events[2].data.urls.cdp);
+  const bad = follow('/v1/agents/nobody/start', { method: 'POST' });
+  await until('its end', () => bad.ended);
+  assert.deepEqual([bad.events.length, bad.events[0].event, bad.events[0].data.type], [1, 'error', 'agent-not-found']);
+});
+
+test('events: listed, followed, and from where one left off', async () => {
+  w.event('browser.up', '1');
+  w.event('browser.down', '2');
+  await until('both', async () => (await w.get('/v1/events?follow=0')).json.events.length >= 2);
+  const live = follow('/v1/agents/demo/events', { token: 'viewer-token' });
+  const old = follow('/v1/events?follow=1&limit=1');
+  const later = follow('/v1/events', { headers: { 'last-event-id': '1' } });
+  await until('the old ones', () => old.events.length === 1 && later.events.length === 1 && live.status === 200);
+  assert.deepEqual([old.events[0].data.data.id, later.events[0].id], ['2', '2']);
+  w.event('agent.crashed', '3');
+  await until('the new one', () => [live, old, later].every((s) => s.events.at(-1)?.event === 'agent.crashed'));
+  assert.deepEqual([live.events.length, old.events.length, later.events.length], [1, 2, 2]);
+  for (const s of [live, old, later]) s.close();
+});
+
+test('a port that speaks plain CDP', async () => {
+  const upstream = http.createServer((q, r) => r.end(JSON.stringify({ url: q.url }))).listen(0, '127.0.0.1');
+  await new Promise((r) => upstream.once('listening', r));
+  const open = await w.request('POST', '/v1/agents/demo/port', { json: {} });
+  assert.equal(open.status, 200);
+  const { port } = open.json;
+  const ask = (target, headers = {}, method = 'GET') => w.request(method, target, { by: port, headers }).then((r) => r.status, () => 0);
+  assert.equal(await ask('/v1/agents/demo'), 404);
+  assert.equal(await ask('/healthz'), 404);
+  assert.notEqual(await ask('/json/version'), 404);
+  assert.equal(await ask('/json/version', { host: 'evil.example' }), 403);
+  assert.equal(await ask('/json/version', { host: '192.168.0.7' }), 403);
+  assert.equal(await ask('/json/version', { origin: `http://127.0.0.1:${port}` }), 403);
+  assert.deepEqual((await w.request('POST', '/v1/agents/demo/port', { json: {} })).json, { port });
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((r) => taken.once('listening', r));
+  const r = await w.request('POST', '/v1/agents/other/port', { json: { port: taken.address().port } });
+  assert.equal(r.status, 409);
+  assert.match(r.json.hint, /another program/);
+  taken.close();
+  assert.equal((await w.request('DELETE', '/v1/agents/demo/port')).status, 204);
+  await until('its end', async () => (await ask('/json/version')) === 0);
+  upstream.close();
+});
+
+test('ports come back with the gateway', async () => {
+  const { port } = (await w.request('POST', '/v1/agents/demo/port', { json: { port: await freePort() } })).json;
+  const gone = new Promise((r) => w.gateway.once('exit', r));
+  w.gateway.kill('SIGKILL');
+  await gone;
+  w.startGateway();
+  await until('the port', () => w.request('GET', '/nothing', { by: port }).then((r) => r.status === 404, () => false));
+  w.event('agent.removed', '');
+  await until('its end', () => w.request('GET', '/nothing', { by: port }).then(() => false, () => true));
+});
+
+test('a revoked token ends at once, and what it had open', async () => {
+  assert.equal((await w.get('/v1/agents/demo', { token: 'viewer-token' })).status, 200);
+  const s = follow('/v1/agents/demo/events', { token: 'viewer-token' });
+  await until('the stream', () => s.status === 200);
+  w.event('token.revoked', 'tok_viewer-token');
+  await until('its end', () => s.ended);
+});
+
+test('berthd away: safe requests wait, then 503; everything is back with it', async () => {
+  await w.stopDaemon();
+  const begun = Date.now();
+  const gone = await w.get('/v1/agents', { by: 'socket', headers: { host: 'x' } });
+  assert.deepEqual([gone.status, gone.json.type], [503, 'daemon-unavailable']);
+  assert.ok(Date.now() - begun > 4000);
+  assert.equal((await w.get('/healthz')).json.daemon, 'down');
+  const waiting = w.get('/v1/agents', { by: 'socket', headers: { host: 'x' } });
+  await sleep(300);
+  await w.startDaemon();
+  assert.equal((await waiting).status, 200);
+});
+
+test('a request that changes something is not repeated when berthd dies under it', async () => {
+  const waiting = w.request('POST', '/v1/agents/demo/stop', { by: 'socket', headers: { host: 'x' } });
+  await sleep(300);
+  await w.stopDaemon();
+  const r = await waiting;
+  assert.deepEqual([r.status, r.json.type], [503, 'daemon-unavailable']);
+  assert.match(r.json.detail, /before it answered/);
+  await w.startDaemon();
+  await until('berthd', async () => (await w.get('/healthz')).json.daemon === 'up');
+});
+
+test('64 clients on one agent, then 429', async () => {
+  const streams = Array.from({ length: 64 }, () => follow('/v1/agents/demo/events'));
+  await until('all', () => streams.every((s) => s.status === 200));
+  const r = await w.get('/v1/agents/demo');
+  assert.deepEqual([r.status, r.json.type], [429, 'too-many-requests']);
+  assert.equal((await w.get('/v1/agents/other')).status, 200);
+  for (const s of streams) s.close();
+  await until('room', async () => (await w.get('/v1/agents/demo')).status === 200);
+});
+
+test('a port in use: one clear line, status 1', async () => {
+  const { execFile } = await import('node:child_process');
+  const bin = w.gateway.spawnfile;
+  const { code, stderr } = await new Promise((r) => execFile(bin, ['--state', w.state, '--listen', `127.0.0.1:${w.port}`],
+    { env: { ...process.env, BERTH_SHARE: w.share() } }, (e, _, err) => r({ code: e?.code ?? 0, stderr: err })));
+  assert.equal(code, 1);
+  assert.match(stderr, /cannot listen on 127\.0\.0\.1:\d+: Address already in use; .*--listen/);
+});
