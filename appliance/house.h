@@ -37,6 +37,7 @@ bool house_check_tun(const char *state, struct err *err);
 #define HOUSE_UID_GATEWAY 2
 #define HOUSE_UID_POLICY 3
 #define HOUSE_UID_VIEW 4
+#define HOUSE_UID_PROBE 5
 #define HOUSE_UID_AGENT 1000 /* + slot */
 #define HOUSE_IDS 65536u
 #define HOUSE_HOST_BASE 1845493760u

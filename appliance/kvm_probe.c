@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,11 +20,13 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "house.h"
 #include "json.h"
 #include "paths.h"
 #include "util.h"
 
 #define PROBE_MS 10000
+#define NOT_RUN 125 /* exit statuses of a child that did not become QEMU */
 #define PROBE_OUTPUT_MAX (256u << 10)
 #define QEMU "/usr/bin/qemu-system-x86_64"
 
@@ -41,24 +44,46 @@ static void verdict_key(char *out, size_t n)
 	snprintf(out, n, "%s %lld %lld", boot, (long long)st.st_size, (long long)st.st_mtime);
 }
 
-bool kvm_proven(const char *state)
+/* The kept verdict with its reason (the caller's to cJSON_Delete), or NULL. */
+static cJSON *kept_verdict(const char *state)
 {
 	AUTOFREE char *path = path_in(state, "kvm.json");
 	AUTOFREE char *text = NULL;
-	const char *wish = getenv("BERTH_ACCEL");
 	char key[200];
 	cJSON *kept;
-	bool ok;
+
+	verdict_key(key, sizeof(key));
+	if (!key[0] || file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+		return NULL;
+	kept = cJSON_Parse(text);
+	if (streq(json_str(kept, "key", ""), key))
+		return kept;
+	cJSON_Delete(kept);
+	return NULL;
+}
+
+int kvm_verdict(const char *state)
+{
+	const char *wish = getenv("BERTH_ACCEL");
+	cJSON *kept;
+	int r;
 
 	if (wish && (streq(wish, "kvm") || streq(wish, "tcg")))
 		return streq(wish, "kvm");
-	verdict_key(key, sizeof(key));
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return false;
-	kept = cJSON_Parse(text);
-	ok = key[0] && streq(json_str(kept, "key", ""), key) && json_bool(kept, "works", false);
+	kept = kept_verdict(state);
+	r = kept ? json_bool(kept, "works", false) : -ENODATA;
 	cJSON_Delete(kept);
-	return ok;
+	return r;
+}
+
+int kvm_open(const char *state)
+{
+	AUTOFREE char *own = path_in(state, "run/dev/kvm");
+	int fd = open(own, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 static void keep(const char *state, bool works, const char *detail)
@@ -98,18 +123,30 @@ static char *find_kernel(const char *state)
 	return found;
 }
 
-static pid_t start(const char *node, const char *kernel, int out)
+/* The probe runs as an agent without a name would: no rights, no network, its output is ours. */
+static pid_t start(int node, const char *kernel, int out)
 {
-	AUTOFREE char *accel = xasprintf("kvm,device=%s", node);
-	pid_t pid = fork();
+	int image, null;
+	pid_t pid;
 
+	house_has_ids(); /* looked up before the fork */
+	pid = fork();
 	if (pid != 0)
 		return pid;
+	null = open("/dev/null", O_RDONLY);
+	image = open(kernel, O_RDONLY);
+	dup2(null, 0);
 	dup2(out, 1);
 	dup2(out, 2);
-	execl(QEMU, QEMU, "-M", "microvm,acpi=on,rtc=on", "-accel", accel, "-cpu", "host", "-m",
-		"256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-serial", "stdio", "-kernel", kernel, "-append", "console=ttyS0 panic=-1",
+	if (image < 0 || dup2(node, 100) < 0 || dup2(image, 101) < 0 || dup2(100, 3) < 0 ||
+		dup2(101, 4) < 0)
+		_exit(126);
+	close_range(5, ~0u, 0);
+	if (geteuid() == 0 && (unshare(CLONE_NEWNET) < 0 || house_drop(HOUSE_UID_PROBE) < 0))
+		_exit(125);
+	execl(QEMU, QEMU, "-M", "microvm,acpi=on,rtc=on", "-add-fd", "fd=3,set=1", "-accel",
+		"kvm,device=/dev/fdset/1", "-cpu", "host", "-m", "256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-serial", "stdio", "-kernel", "/proc/self/fd/4", "-append", "console=ttyS0 panic=-1",
 		"-sandbox",
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		(char *)NULL);
@@ -159,35 +196,59 @@ static const char *last_line(struct buf *text)
 	return end ? end + 1 : s;
 }
 
+/* Runs the probe with what has been found. 1 or 0. */
+static int run_probe(const char *state, int node, const char *kernel, struct err *err)
+{
+	struct err why = {0};
+	struct buf text;
+	int out[2], status;
+	bool works;
+	pid_t pid;
+
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return err_sys(err, "cannot make a pipe");
+	buf_init(&text, PROBE_OUTPUT_MAX);
+	pid = start(node, kernel, out[1]);
+	close(out[1]);
+	status = pid < 0 ? -errno : watch(pid, out[0], &text);
+	close(out[0]);
+	if (status >= NOT_RUN) {
+		buf_done(&text);
+		return err_set(err, EIO, "the KVM probe could not be started (status %d)", status);
+	}
+	works = status == 0 && strstr(buf_str(&text), "Kernel panic");
+	if (!works)
+		err_set(&why, ENODEV, "no kernel boots under KVM here (%s): %.200s",
+			status == -ETIMEDOUT ? "no end after 10 s" : "QEMU gave up",
+			last_line(&text));
+	keep(state, works, works ? "a probe guest booted" : why.msg);
+	if (err)
+		*err = why;
+	buf_done(&text);
+	return works;
+}
+
 int kvm_probe(const char *state, struct err *err)
 {
 	AUTOFREE char *kernel = find_kernel(state);
-	AUTOFREE char *node = path_in(state, "run/kvm");
-	int out[2], status;
-	struct buf text;
-	pid_t pid;
-	bool works;
+	AUTOFD int node = kvm_open(state);
+	cJSON *kept;
 
-	if (access("/dev/kvm", R_OK | W_OK) < 0 && access(node, R_OK | W_OK) < 0)
+	if (node < 0)
 		return err_set(err, ENODEV, "this machine offers no /dev/kvm");
+	kept = kept_verdict(state);
+	if (kept) {
+		bool works = json_bool(kept, "works", false);
+
+		if (!works)
+			err_set(err, ENODEV, "%s", json_str(kept, "detail", ""));
+		cJSON_Delete(kept);
+		return works;
+	}
 	if (access(QEMU, X_OK) < 0)
 		return err_set(err, ENOEXEC, "%s is not there", QEMU);
 	if (!kernel)
 		return err_set(
 			err, ENOENT, "there is no image yet whose kernel could be tried under KVM");
-	if (pipe2(out, O_CLOEXEC) < 0)
-		return err_sys(err, "cannot make a pipe");
-	buf_init(&text, PROBE_OUTPUT_MAX);
-	pid = start(access(node, R_OK | W_OK) == 0 ? node : "/dev/kvm", kernel, out[1]);
-	close(out[1]);
-	status = pid < 0 ? -errno : watch(pid, out[0], &text);
-	close(out[0]);
-	works = status == 0 && strstr(buf_str(&text), "Kernel panic");
-	if (!works)
-		err_set(err, ENODEV, "no kernel boots under KVM here (%s): %.200s",
-			status == -ETIMEDOUT ? "no end after 10 s" : "QEMU gave up",
-			last_line(&text));
-	keep(state, works, works ? "a probe guest booted" : err ? err->msg : "the probe failed");
-	buf_done(&text);
-	return works;
+	return run_probe(state, node, kernel, err);
 }

@@ -135,6 +135,15 @@ static void add_devices(struct args *a, const struct qemu_args *q)
 	add_json(a, "-device", net);
 }
 
+/* Under TCG the guest's kernel is told what it could only guess (host_tsc.c). */
+static void add_append(struct args *a, const struct qemu_args *q)
+{
+	if (q->tsc_khz > 0)
+		addf(a, "-append", KERNEL_ARGS " tsc_early_khz=%lu tsc=reliable", q->tsc_khz);
+	else
+		add2(a, "-append", KERNEL_ARGS);
+}
+
 int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 {
 	struct args a = {.argv = argv};
@@ -143,8 +152,13 @@ int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 	add(&a, QEMU_BINARY);
 	add_name(&a, q->name);
 	add2(&a, "-M", "microvm,acpi=on,rtc=on");
-	add2(&a, "-accel", q->kvm ? "kvm" : "tcg,thread=multi,tb-size=256");
-	add2(&a, "-cpu", q->kvm ? "host" : "max");
+	if (q->kvm_fd >= 0) { /* opened for it: inside its root there is no /dev/kvm */
+		addf(&a, "-add-fd", "fd=%d,set=1", q->kvm_fd);
+		add2(&a, "-accel", "kvm,device=/dev/fdset/1");
+	} else {
+		add2(&a, "-accel", "tcg,thread=multi,tb-size=256");
+	}
+	add2(&a, "-cpu", q->kvm_fd >= 0 ? "host" : "max");
 	addf(&a, "-m", "%u", q->memory_mib);
 	addf(&a, "-smp", "%u", q->cpus);
 	add(&a, "-nodefaults");
@@ -157,7 +171,7 @@ int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	add2(&a, "-kernel", q->kernel);
 	add2(&a, "-initrd", q->initrd);
-	add2(&a, "-append", KERNEL_ARGS);
+	add_append(&a, q);
 	add2(&a, "-chardev", "ringbuf,id=console,size=65536");
 	add2(&a, "-serial", "chardev:console");
 	addf(&a, "-chardev", "socket,id=qmp,fd=%d,server=on,wait=off", q->qmp_fd);

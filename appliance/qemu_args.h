@@ -13,8 +13,9 @@ struct qemu_args {
 	const char *name; /* shown in the process list: the agent's id */
 	const char *kernel, *initrd, *rootfs, *disk;
 	unsigned memory_mib, cpus;
-	bool kvm;
-	int tap_fd, qmp_fd; /* a tap, and a listening unix socket */
+	unsigned long tsc_khz; /* of the host, under TCG; 0: the guest's kernel finds out */
+	int kvm_fd;            /* of a kvm node, or -1: TCG */
+	int tap_fd, qmp_fd;    /* a tap, and a listening unix socket */
 };
 
 /*

@@ -4,7 +4,7 @@
  * Everything happens in the child, between fork and exec, while it is still uid 0 of the
  * appliance's namespace:
  *
- *   cgroup -> network namespace -> mount namespace -> a tmpfs with read-only binds -> pivot_root ->
+ *   process namespace -> cgroup -> network namespace -> mount namespace -> a tmpfs with read-only binds -> pivot_root ->
  * limits -> no rights -> exec
  *
  * The old root is gone before a byte of the guest is read. The first step that fails is told to the
@@ -33,7 +33,7 @@
 #include "qemu_args.h"
 #include "util.h"
 
-#define PIPE_FD 5 /* in the child, beside SANDBOX_TAP_FD and SANDBOX_QMP_FD */
+#define PIPE_FD 6 /* in the child, beside the SANDBOX_…_FDs */
 
 /* What a failing child tells. */
 struct report {
@@ -139,15 +139,6 @@ static void bind_shared(void)
 	must(symlink("usr/lib64", "lib64"), "lib64");
 }
 
-static void bind_kvm(const char *state)
-{
-	char node[512];
-
-	snprintf(node, sizeof(node), "%s/run/kvm", state);
-	make_target("dev/kvm", false);
-	bind(access(node, F_OK) == 0 ? node : "/dev/kvm", "dev/kvm", MS_NOEXEC);
-}
-
 /* Makes the new root on the agent's run folder (seen by this process alone) and goes there for
  * good. */
 static void enter_root(const struct sandbox *s, const char *room)
@@ -157,8 +148,6 @@ static void enter_root(const struct sandbox *s, const char *room)
 		"an empty root");
 	must(chdir(room), room);
 	bind_shared();
-	if (s->kvm)
-		bind_kvm(s->state);
 	make_target("image", true);
 	bind(s->image_dir, "image", MS_RDONLY | MS_NODEV | MS_NOEXEC);
 	make_target("agent", true);
@@ -184,9 +173,10 @@ static void set_limits(void)
 /* Puts the descriptors where QEMU expects them. Moved up first, so that none is overwritten. */
 static void place_fds(const struct sandbox *s, int pipe_fd)
 {
-	const int from[] = {s->log_fd, s->log_fd, s->tap_fd, s->qmp_fd, pipe_fd};
-	int high[ARRAY_SIZE(from)];
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const int from[] = {s->log_fd, s->log_fd, s->tap_fd, s->qmp_fd,
+		s->kvm_fd < 0 ? null : s->kvm_fd, pipe_fd};
+	int high[ARRAY_SIZE(from)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
 		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
@@ -246,6 +236,15 @@ static int outcome(int pipe_fd, pid_t pid, struct err *err)
 	return err->code;
 }
 
+/*
+ * fork() into a process namespace of its own. glibc's handlers around fork do not run, so the child may not
+ * allocate. What comes back is the pid here.
+ */
+static pid_t fork_alone(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
 int sandbox_spawn(const struct sandbox *s, pid_t *ret, struct err *err)
 {
 	AUTOFREE char *room = xasprintf("%s/run/agents/%s", s->state, s->id);
@@ -260,7 +259,8 @@ int sandbox_spawn(const struct sandbox *s, pid_t *ret, struct err *err)
 	if (r < 0)
 		return r;
 	r = pipe2(ends, O_CLOEXEC) < 0 ? err_sys(err, "cannot make a pipe") : 0;
-	pid = r < 0 ? -1 : fork();
+	house_has_ids(); /* looked up here, not after the fork */
+	pid = r < 0 ? -1 : fork_alone();
 	if (pid == 0)
 		child(s, room, ns, cgroup, ends[1]);
 	if (r == 0) {

@@ -23,6 +23,7 @@
 
 #include "cgroup.h"
 #include "guest_link.h"
+#include "host_tsc.h"
 #include "house.h"
 #include "json.h"
 #include "kvm_probe.h"
@@ -380,6 +381,7 @@ static int spawn_qemu(
 		.disk = disk_inside,
 		.memory_mib = spec->memory_mib,
 		.cpus = spec->cpus,
+		.tsc_khz = vm->kvm ? 0 : host_tsc_khz(),
 		.kvm_fd = g->kvm < 0 ? -1 : SANDBOX_KVM_FD,
 		.tap_fd = SANDBOX_TAP_FD,
 		.qmp_fd = SANDBOX_QMP_FD};
