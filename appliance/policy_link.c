@@ -32,6 +32,7 @@
 #define BACKOFF_MAX 30000
 #define STEADY_MS 30000 /* up for so long, the backoff starts anew */
 #define WAITING_MAX 64
+#define LAST_MS 300 /* from the end of the channel to the end of the process, whose status says more */
 
 /* Fixed ids of requests; those of rules.set for which somebody waits count up from ID_RULES. */
 enum { ID_HELLO = 1, ID_FIRST_RULES = 2, ID_STATS = 3, ID_RULES = 16 };
@@ -60,6 +61,7 @@ struct policy_link {
 	struct watch_timer *stats_timer;
 	uint64_t up_at;
 	unsigned backoff;
+	bool hung_up; /* the channel has ended, the process may follow */
 	bool told_down, tell_up, broken; /* broken: found in the middle of reading the channel */
 	int64_t next_id;
 	struct waiting waiting[WAITING_MAX];
@@ -109,6 +111,7 @@ static void let_go(struct policy_link *l)
 		close(steal_fd(&l->pidfd));
 	watch_timer_stop(l->timer);
 	watch_timer_stop(l->stats_timer);
+	l->hung_up = false;
 	l->phase = LINK_DOWN;
 }
 
@@ -261,6 +264,15 @@ static void on_message(void *data, cJSON *msg, int fd)
 		on_answer(l, json_int(msg, "id", 0), msg);
 }
 
+static void hung_up(struct policy_link *l)
+{
+	watch_fd_free(l->ctl_watch);
+	l->ctl_watch = NULL;
+	l->phase = LINK_HELLO;
+	l->hung_up = true;
+	watch_timer_start(l->timer, LAST_MS);
+}
+
 static void on_ctl(void *data, int events)
 {
 	struct policy_link *l = data;
@@ -270,9 +282,13 @@ static void on_ctl(void *data, int events)
 		r = ctl_flush(l->ctl);
 	if (r == 0 && (events & UV_READABLE))
 		r = ctl_readable(l->ctl, on_message, l);
-	if (r < 0 || l->broken) {
+	if (l->broken || (r < 0 && r != -EPIPE && r != -ECONNRESET)) {
 		l->broken = false;
-		lost(l, r == -EPIPE ? "has gone" : "broke the channel");
+		lost(l, "broke the channel");
+		return;
+	}
+	if (r < 0) {
+		hung_up(l);
 		return;
 	}
 	watch_fd_events(l->ctl_watch, UV_READABLE | (ctl_wants_write(l->ctl) ? UV_WRITABLE : 0));
@@ -390,7 +406,7 @@ static void on_timer(void *data)
 	if (l->phase == LINK_DOWN)
 		begin(l, l->up_at == 0 && !l->told_down && l->backoff == BACKOFF_FIRST);
 	else
-		lost(l, "does not answer");
+		lost(l, l->hung_up ? "closed the channel" : "does not answer");
 }
 
 static void on_stats_timer(void *data)

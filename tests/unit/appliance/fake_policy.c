@@ -1,0 +1,94 @@
+/*
+ * A stand-in for berth-policy: speaks its control channel and does nothing else. STATE/policy-mode steers it: "die"
+ * ends at hello, "mute" never answers. What rules are in force is in STATE/rules-ID; a rule "event.example" makes it
+ * report a refused connection. A child of its own stands for the wall.
+ */
+#include "ctl.h"
+#include "json.h"
+#include "process.h"
+#include "util.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const char *state, *id;
+
+static void leave_pid(const char *kind)
+{
+	AUTOFREE char *folder = xasprintf("%s/policies", state), *path = NULL;
+
+	make_dir(folder, 0700, NULL);
+	path = xasprintf("%s/%s-%d", folder, kind, (int)getpid());
+	process_write_file(path, getpid(), NULL);
+}
+
+static void answer(struct ctl *c, const cJSON *msg, const char *what, cJSON *content)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (msg)
+		cJSON_AddNumberToObject(o, "id", (double)json_int(msg, "id", 0));
+	cJSON_AddItemToObject(o, what, content);
+	ctl_send(c, o, -1);
+	cJSON_Delete(o);
+}
+
+static void set_rules(struct ctl *c, const cJSON *args)
+{
+	AUTOFREE char *path = xasprintf("%s/rules-%s", state, id);
+	char *text = cJSON_PrintUnformatted(json_get(args, "rules"));
+
+	if (strstr(text, "event.example"))
+		answer(c, NULL, "event",
+			cJSON_Parse("{\"type\":\"egress\",\"name\":\"no.example\",\"address\":null,\"port\":443,"
+				    "\"protocol\":\"tcp\",\"verdict\":\"deny\",\"reason\":\"no rule\",\"count\":2}"));
+	if (strstr(text, "bad.example"))
+		answer(c, NULL, "event", cJSON_Parse("{\"type\":\"egress\",\"verdict\":\"maybe\",\"port\":-1}"));
+	file_write_atomic(path, text, strlen(text), 0600, NULL);
+	free(text);
+}
+
+static void on_message(void *data, cJSON *msg, int fd)
+{
+	AUTOFREE char *path = xasprintf("%s/policy-mode", state), *mode = NULL;
+	const char *op = json_str(msg, "op", "");
+
+	file_read(AT_FDCWD, path, 100, &mode, NULL, NULL);
+	if (mode && streq(mode, "die"))
+		exit(3);
+	if (mode && streq(mode, "mute"))
+		return;
+	if (streq(op, "rules.set"))
+		set_rules(data, json_get(msg, "args"));
+	answer(data, msg, "ok", streq(op, "stats") ? cJSON_Parse("{\"connections\":7}") : cJSON_CreateObject());
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl *c = NULL;
+
+	state = getenv("BERTH_STATE");
+	if (argc != 5 || !streq(argv[1], "--agent") || !streq(argv[3], "--name") || !state || fcntl(4, F_GETFD) < 0)
+		return 2;
+	id = argv[2];
+	if (fork() == 0) {
+		leave_pid("wall");
+		for (;;)
+			pause();
+	}
+	leave_pid("parser");
+	for (;;) {
+		struct pollfd p[2] = {{3, POLLIN, 0}, {c ? ctl_fd(c) : -1, POLLIN, 0}};
+
+		poll(p, 2, -1);
+		if (p[0].revents) {
+			ctl_free(c);
+			c = ctl_new(accept(3, NULL, NULL));
+		} else if (p[1].revents && ctl_readable(c, on_message, c) < 0) {
+			ctl_free(c);
+			c = NULL;
+		}
+	}
+}

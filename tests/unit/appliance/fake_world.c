@@ -1,0 +1,289 @@
+/* Stand-ins for QEMU, namespaces and images (fake_world.h). */
+#include "fake_world.h"
+#include "image.h"
+#include "netns.h"
+#include "paths.h"
+#include "process.h"
+#include "util.h"
+#include "vm.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define TICK_MS 5
+
+struct fake_world fake;
+
+/* A place where the daemon may be killed. */
+static void point(void)
+{
+	if (++fake.points == fake.die_at)
+		_exit(77);
+}
+
+static int touch(const char *path, struct err *err)
+{
+	AUTOFD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	return fd < 0 ? err_sys(err, "cannot make %s", path) : 0;
+}
+
+int netns_create(const char *state, const char *id, unsigned owner, struct err *err)
+{
+	AUTOFREE char *path = path_in(state, "run/ns/%s", id);
+	int r;
+
+	point();
+	r = touch(path, err);
+	point();
+	return r;
+}
+
+int netns_remove(const char *state, const char *id, struct err *err)
+{
+	AUTOFREE char *path = path_in(state, "run/ns/%s", id);
+
+	point();
+	unlink(path);
+	point();
+	return 0;
+}
+
+int netns_open(const char *state, const char *id, struct err *err)
+{
+	AUTOFREE char *path = path_in(state, "run/ns/%s", id);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? err_sys(err, "cannot open %s", path) : fd;
+}
+
+int netns_socket(const char *state, const char *id, int domain, int type, struct err *err)
+{
+	return err_set(err, ECONNREFUSED, "there is no guest here");
+}
+
+int netns_tap(const char *state, const char *id, struct err *err)
+{
+	return err_set(err, ENODEV, "there is no tap here");
+}
+
+int image_get(const char *state, const char *id, struct image *ret, struct err *err)
+{
+	if (fake.no_image || !streq(id, FAKE_IMAGE)) {
+		err_set(err, ENOENT, "there is no image '%.40s'", id);
+		return err_type(err, 404, "image-not-found");
+	}
+	*ret = (struct image){.flavor = "headless-shell", .built_at = "2026-01-01T00:00:00Z", .packages = 3, .size = 7};
+	snprintf(ret->id, sizeof(ret->id), "%s", id);
+	return 0;
+}
+
+int image_newest(const char *state, struct image *ret, struct err *err)
+{
+	if (!fake.no_image)
+		return image_get(state, FAKE_IMAGE, ret, err);
+	err_set(err, ENOENT, "there is no image");
+	err_hint(err, "berth image build");
+	return err_type(err, 409, "no-image");
+}
+
+int image_list(const char *state, struct image **ret, size_t *ret_n, struct err *err)
+{
+	*ret = xcalloc(1, sizeof(**ret));
+	*ret_n = fake.no_image ? 0 : 1;
+	return fake.no_image ? 0 : image_get(state, FAKE_IMAGE, *ret, err);
+}
+
+int image_verify(const char *state, const char *id, bool fully, struct err *err)
+{
+	if (!fake.image_damaged)
+		return 0;
+	err_set(err, EIO, "image %s is damaged", id);
+	return err_type(err, 409, "image-damaged");
+}
+
+char *image_dir(const char *state, const char *id)
+{
+	return path_in(state, "images/%s", id);
+}
+
+int image_remove(const char *state, const char *id, struct err *err)
+{
+	struct image image;
+
+	return image_get(state, id, &image, err);
+}
+
+int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err)
+{
+	point();
+	if (fake.disk_full)
+		return err_set(err, ENOSPC, "cannot make %s: No space left on device", path);
+	if (access(path, F_OK) == 0)
+		return err_set(err, EEXIST, "there is a disk already");
+	if (touch(path, err) < 0)
+		return -EIO;
+	point();
+	return 0;
+}
+
+struct vm {
+	uv_timer_t timer;
+	struct vm_callbacks cb;
+	void *data;
+	pid_t pid;
+	unsigned ticks;
+	bool asked;
+};
+
+static void on_tick(uv_timer_t *timer)
+{
+	static const struct guest_ready ready = {.init_version = 1, .kernel = "fake"};
+	struct guest_browser browser = {.state = GUEST_BROWSER_UP};
+	struct vm *vm = timer->data;
+
+	vm->ticks++;
+	waitpid(vm->pid, NULL, WNOHANG);
+	if (!process_start_time(vm->pid)) {
+		uv_timer_stop(timer);
+		point();
+		vm->cb.ended(vm->data, vm->asked ? VM_END_POWEROFF : VM_END_CRASH, "the process is gone");
+		return;
+	}
+	if (vm->ticks == 2 && fake.crash_at_boot)
+		kill(vm->pid, SIGKILL);
+	else if (vm->ticks == 2)
+		vm->cb.ready(vm->data, &ready);
+	else if (vm->ticks == 4 && !fake.no_browser)
+		vm->cb.browser(vm->data, &browser);
+}
+
+static struct vm *watch(uv_loop_t *loop, pid_t pid, const struct vm_callbacks *cb, void *data)
+{
+	struct vm *vm = xcalloc(1, sizeof(*vm));
+
+	vm->cb = *cb;
+	vm->data = data;
+	vm->pid = pid;
+	vm->timer.data = vm;
+	uv_timer_init(loop, &vm->timer);
+	uv_timer_start(&vm->timer, on_tick, TICK_MS, TICK_MS);
+	return vm;
+}
+
+static pid_t run_qemu(const char *state)
+{
+	AUTOFREE char *folder = path_in(state, "qemus"), *path = NULL;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setsid();
+		signal(SIGTERM, SIG_DFL);
+		close_range(0, ~0u, 0);
+		for (;;)
+			pause();
+	}
+	make_dir(folder, 0700, NULL);
+	path = xasprintf("%s/%d", folder, (int)pid);
+	process_write_file(path, pid, NULL);
+	return pid;
+}
+
+int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data,
+	struct err *err)
+{
+	AUTOFREE char *path = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
+	pid_t pid;
+
+	point();
+	if (fake.qemu_missing) {
+		err_set(err, ENOENT, "there is no qemu-system-x86_64");
+		return err_type(err, 503, "qemu-missing");
+	}
+	if (process_read_file(path))
+		return err_set(err, EBUSY, "a QEMU of this agent runs already");
+	pid = run_qemu(spec->state);
+	if (process_write_file(path, pid, err) < 0)
+		return -EIO;
+	*ret = watch(loop, pid, cb, data);
+	point();
+	return 0;
+}
+
+int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data,
+	struct err *err)
+{
+	AUTOFREE char *path = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
+	pid_t pid = process_read_file(path);
+
+	if (!pid)
+		return err_set(err, ESRCH, "it is gone");
+	*ret = watch(loop, pid, cb, data);
+	return 0;
+}
+
+void vm_shutdown(struct vm *vm, unsigned timeout_ms)
+{
+	vm->asked = true;
+	kill(vm->pid, SIGTERM);
+	point();
+}
+
+void vm_kill(struct vm *vm)
+{
+	kill(vm->pid, SIGKILL);
+	point();
+}
+
+void vm_browser_restart(struct vm *vm)
+{
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void vm_free(struct vm *vm)
+{
+	if (vm)
+		uv_close((uv_handle_t *)&vm->timer, on_closed);
+}
+
+int vm_pid(const struct vm *vm)
+{
+	return vm->pid;
+}
+
+const char *vm_accel(const struct vm *vm)
+{
+	return "tcg";
+}
+
+uint64_t vm_memory(const struct vm *vm)
+{
+	return 1 << 20;
+}
+
+unsigned fake_qemus(const char *state)
+{
+	AUTOFREE char *folder = path_in(state, "qemus");
+	DIR *d = opendir(folder);
+	struct dirent *e;
+	unsigned n = 0;
+
+	while (d && (e = readdir(d))) {
+		AUTOFREE char *path = xasprintf("%s/%s", folder, e->d_name);
+
+		n += e->d_name[0] != '.' && process_read_file(path) > 0;
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
