@@ -256,13 +256,19 @@ static int check_reachable(const char *state, struct err *err)
 			     "with --state");
 }
 
+#define LOCK_ROUNDS 40 /* of 50 ms */
+
 static int take_lock(const char *state, struct err *err)
 {
 	lock_fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lock_fd < 0)
 		return err_sys(err, "cannot open the state folder %s", state);
-	if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
+	/* An appliance that has just ended, or failed to start, may hold it for a moment longer. */
+	for (int i = 0; i < LOCK_ROUNDS; i++) {
+		if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		usleep(50000);
+	}
 	close(steal_fd(&lock_fd));
 	err_set(err, EALREADY, "berth is already up on %s", state);
 	return err_hint(err, "berth down ends it; BERTH_STATE or --state names another appliance");
