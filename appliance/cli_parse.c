@@ -169,7 +169,7 @@ static bool word_fits(const char *words, const char *value)
 
 static int add_value(struct cli *c, const struct cli_option *o, const char *value, struct err *err)
 {
-	if (o->value && o->words && !word_fits(o->words, value)) {
+	if (value && o->value && o->words && !word_fits(o->words, value)) {
 		cli_usage_error(err, "--%s cannot be '%.60s'", o->name, value);
 		return err_hint(err, "it is one of: %s", o->words);
 	}

@@ -194,7 +194,6 @@ static void link_pong(void *data, const struct guest_pong *pong)
 	struct vm *vm = data;
 
 	if (vm->cb.pong)
-		if (vm->cb.pong)
 		vm->cb.pong(vm->data, pong);
 }
 
