@@ -201,6 +201,7 @@ static int turn(struct exec *e)
 {
 	struct pollfd p[3] = {{ws_client_fd(e->ws), POLLIN, 0}, {signal_pipe[0], POLLIN, 0},
 		{STDIN_FILENO, POLLIN, 0}};
+	struct err lost = {0};
 	int r;
 
 	if (ws_client_queued(e->ws))
@@ -213,8 +214,12 @@ static int turn(struct exec *e)
 	take_signals(e);
 	if (p[2].revents)
 		take_stdin(e);
-	r = ws_client_work(e->ws, on_message, e, e->err);
-	return r == -EPIPE && e->done ? 0 : r;
+	r = ws_client_work(e->ws, on_message, e, &lost);
+	if (e->done) /* what ended the command says more than how the connection went */
+		return 0;
+	if (r < 0)
+		*e->err = lost;
+	return r;
 }
 
 static cJSON *first_message(const struct cli *c, struct exec *e)

@@ -165,7 +165,7 @@ static void image_row(struct cli_table *t, const cJSON *i)
 	snprintf(packages, sizeof(packages), "%lld", (long long)json_int(i, "packages", 0));
 	cli_table_row(t, (const char *[]){json_str(i, "id", "?"), json_str(i, "flavor", "?"),
 				 json_str(i, "built_at", NULL), size, packages,
-				 json_bool(i, "default", false) ? "default" : ""});
+				 json_bool(i, "default", false) ? "yes" : "no"});
 }
 
 int cli_image_ls(struct cli *c, struct err *err)
@@ -181,7 +181,7 @@ int cli_image_ls(struct cli *c, struct err *err)
 		cli_print_json(v);
 		return 0;
 	}
-	cli_table_row(&t, (const char *[]){"ID", "FLAVOR", "BUILT", "SIZE", "PACKAGES", ""});
+	cli_table_row(&t, (const char *[]){"ID", "FLAVOR", "BUILT", "SIZE", "PACKAGES", "DEFAULT"});
 	cJSON_ArrayForEach (i, json_get(v, "images"))
 		image_row(&t, i);
 	cli_table_print(&t);

@@ -1,5 +1,6 @@
 /* berth up, down and status: the appliance on this machine. */
 #include "cli.h"
+#include "bytes.h"
 #include "cli_progress.h"
 #include "config.h"
 #include "ctl.h"
@@ -235,18 +236,19 @@ int cli_down(struct cli *c, struct err *err)
 	return 0;
 }
 
+/* "2 running, 1 stopped" */
 static void print_counts(const cJSON *agents)
 {
+	CLEANUP(buf_done) struct buf text;
 	const cJSON *n;
 
-	if (cJSON_GetArraySize(agents) == 0) {
-		cli_print("%-12s none", "agents");
-		return;
-	}
+	buf_init(&text, 1024);
 	cJSON_ArrayForEach (n, agents) {
-		if (cJSON_IsNumber(n))
-			cli_print("%-12s %lld %s", "agents", (long long)n->valuedouble, n->string);
+		if (cJSON_IsNumber(n) && n->valuedouble > 0 && !streq(n->string, "total"))
+			buf_addf(&text, "%s%.0f %s", text.len ? ", " : "", n->valuedouble,
+				n->string);
 	}
+	cli_print("%-14s %s", "agents", text.len ? buf_str(&text) : "none");
 }
 
 static void print_status(const cJSON *v)
@@ -255,9 +257,9 @@ static void print_status(const cJSON *v)
 
 	cJSON_ArrayForEach (m, v) {
 		if (cJSON_IsString(m))
-			cli_print("%-12s %s", m->string, m->valuestring);
+			cli_print("%-14s %s", m->string, m->valuestring);
 		else if (cJSON_IsNumber(m))
-			cli_print("%-12s %lld", m->string, (long long)m->valuedouble);
+			cli_print("%-14s %lld", m->string, (long long)m->valuedouble);
 		else if (streq(m->string, "agents"))
 			print_counts(m);
 	}

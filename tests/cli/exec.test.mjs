@@ -270,6 +270,8 @@ for (const [what, [bytes, complaint]] of Object.entries(failures)) {
 		const url = await execGateway(t, async (peer) => {
 			await peer.hello;
 			peer.write(bytes);
+			if (what.startsWith('the command'))
+				peer.socket.end(); // and no close frame
 		});
 		const r = await berth(['exec', 'demo', '--', 'x'], { env: { BERTH_URL: url } });
 		assert.match(r.err, complaint);

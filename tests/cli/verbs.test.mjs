@@ -82,7 +82,7 @@ const cases = [
 	[['events'], { 'GET /v1/events?follow=0&limit=100': { events: [event] } }, ['GET /v1/events?follow=0&limit=100', null],
 		/agent\.running/, { events: [event] }],
 	[['image', 'ls'], { 'GET /v1/images': { images: [{ id: 'abc', flavor: 'headless-shell', size: 7e8, packages: 300, default: true }] } },
-		['GET /v1/images', null], /\nabc +headless-shell +- +668 MiB +300 +default\n$/,
+		['GET /v1/images', null], /\nabc +headless-shell +- +668 MiB +300 +yes\n$/,
 		{ images: [{ id: 'abc', flavor: 'headless-shell', size: 7e8, packages: 300, default: true }] }],
 	[['image', 'rm', 'abc'], { 'DELETE /v1/images/abc': null }, ['DELETE /v1/images/abc', null], /^abc removed\n$/, {}],
 	[['status'], { 'GET /v1/status': { version: '0.1.0', pid: 1, listen: '127.0.0.1:7900', agents: { running: 2 } } },
