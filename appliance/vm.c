@@ -60,6 +60,7 @@ struct vm {
 	struct guest_link *link;      /* NULL once the guest is known to have ended */
 	bool asked;                   /* vm_shutdown was called */
 	bool ending;                  /* how and why are settled */
+	char monitor[64];             /* why it is gone, "" while it is there */
 	enum vm_end how;
 	char why[200];
 	char console[CONSOLE_TAIL + 1];
@@ -151,6 +152,7 @@ static void on_qmp_closed(void *data, const char *why)
 {
 	struct vm *vm = data;
 
+	snprintf(vm->monitor, sizeof(vm->monitor), "%s", why);
 	qmp_free(vm->qmp);
 	vm->qmp = NULL;
 	/* Nearly always QEMU's end, which the pidfd tells. A living QEMU without a monitor is of no
@@ -250,13 +252,14 @@ static void on_process_end(void *data, int events)
 	char detail[700];
 	enum vm_end how;
 	/* Ours to wait for or, adopted, the supervisor's; then nobody knows how it ended. */
-	char why[80] = "QEMU ended";
+	char why[120] = "QEMU ended";
 	int status;
 
 	if (waitpid(vm->pid, &status, WNOHANG) == vm->pid)
-		snprintf(why, sizeof(why), "QEMU ended with %s %d",
+		snprintf(why, sizeof(why), "QEMU ended with %s %d%s%.40s",
 			WIFSIGNALED(status) ? "signal" : "status",
-			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+			vm->monitor[0] ? "; its monitor: " : "", vm->monitor);
 	watch_fd_free(vm->process);
 	vm->process = NULL;
 	watch_timer_stop(vm->deadline);
