@@ -56,7 +56,7 @@ static void finish(struct exec *e, cJSON *obj)
 		return;
 	e->ended = true;
 	ws_send_piece(e->ws, text, strlen(text), WS_FIRST | WS_FINAL | WS_IS_TEXT);
-	ws_close(e->ws, 1000, "");
+	ws_close(e->ws, 1000, "done");
 }
 
 static void finish_error(struct exec *e, const struct err *err)

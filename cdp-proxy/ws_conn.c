@@ -32,7 +32,7 @@ struct ws_conn {
 	const struct ws_owner *owner;
 	void *owner_data;
 	uint32_t utf8;
-	bool high, paused, closing;
+	bool high, paused, closing, close_begun;
 	int close_code;
 	char close_reason[120];
 };
@@ -86,10 +86,29 @@ static int established(struct http_conn *c, struct lws *wsi)
 	return 0;
 }
 
-static int fail(struct lws *wsi, enum lws_close_status status, const char *why)
+/*
+ * The polite end: a close frame, the client's own within 5 s, the end. (Returning -1 from here instead would lose the
+ * frame in builds that close twice to test themselves, as Debian's do; of the time-outs this one alone is polite.)
+ */
+static int begin_close(struct ws_conn *ws, struct lws *wsi)
 {
-	lws_close_reason(wsi, status, (unsigned char *)(uintptr_t)why, strlen(why));
-	return -1;
+	if (ws->close_begun)
+		return 0;
+	ws->close_begun = true;
+	lws_rx_flow_control(wsi, 1);
+	lws_close_reason(wsi, (enum lws_close_status)ws->close_code, (unsigned char *)ws->close_reason,
+		strlen(ws->close_reason));
+	lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_KEEPALIVE_IDLE, LWS_TO_KILL_ASYNC);
+	return 0;
+}
+
+/* What waits for this client is dropped: it broke the rules. */
+static int protocol_error(struct ws_conn *ws)
+{
+	outq_done(&ws->c->out);
+	outq_init(&ws->c->out, LWS_PRE);
+	ws_close(ws, 1007, "text that is not UTF-8");
+	return 0;
 }
 
 static int received(struct http_conn *c, struct lws *wsi, const uint8_t *p, size_t n)
@@ -102,7 +121,7 @@ static int received(struct http_conn *c, struct lws *wsi, const uint8_t *p, size
 	if (first)
 		ws->utf8 = 0;
 	if (text && (!ws_utf8(&ws->utf8, p, n) || (final && ws->utf8 != 0)))
-		return fail(wsi, LWS_CLOSE_STATUS_INVALID_PAYLOAD, "text that is not UTF-8");
+		return protocol_error(ws);
 	if (ws->owner && ws->owner->on_piece)
 		ws->owner->on_piece(ws->owner_data, p, n, first, final, text);
 	return 0;
@@ -126,12 +145,11 @@ static int writable(struct http_conn *c, struct lws *wsi)
 		if (lws_write(wsi, chunk->data, chunk->len, write_mode(chunk->flags)) < (int)chunk->len)
 			return -1;
 		outq_pop(&c->out);
-	}
-	if (c->out.first) {
-		lws_callback_on_writable(wsi);
 	} else if (ws->closing) {
-		return fail(wsi, (enum lws_close_status)ws->close_code, ws->close_reason);
+		return begin_close(ws, wsi);
 	}
+	if (c->out.first || (ws->closing && !ws->close_begun))
+		lws_callback_on_writable(wsi);
 	if (ws->high && c->out.queued <= CONN_LOW_WATER) {
 		ws->high = false;
 		if (ws->owner && ws->owner->on_writable)
