@@ -368,7 +368,7 @@ static void handshake_bytes(struct upstream *u, const uint8_t *p, size_t n)
 	}
 	if (!answer_is_right(u, &h)) {
 		finish(u,
-			h.status == 404 ? "no such target" : "the browser refused the connection");
+			h.status == 404 || h.status == 500 ? "no such target" : "the browser refused the connection");
 		return;
 	}
 	take = (size_t)len - before;
