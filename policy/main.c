@@ -11,10 +11,12 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define FD_CONTROL 3
 #define FD_NETNS 4
+#define FILES_MAX 4096
 
 static const char usage_text[] = "usage: berth-policy --agent ID --name NAME\n"
 				 "Started by berthd, with descriptors 3 (listening control socket) "
@@ -68,6 +70,20 @@ static void enter_service_folder(void)
 		die("cannot enter /");
 }
 
+/* Two sockets for each connection and some for DNS; the wall stays below 1024, which libnftables
+ * needs. */
+static void want_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)FILES_MAX);
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < FILES_MAX)
+		log_warning("at most %llu files: fewer connections at a time",
+			(unsigned long long)limit.rlim_cur);
+}
+
 static int run(const struct options *o, const struct pin_networks *networks, struct err *err)
 {
 	int pair[2];
@@ -87,6 +103,7 @@ static int run(const struct options *o, const struct pin_networks *networks, str
 		close(pair[0]);
 		close(FD_NETNS);
 		enter_service_folder();
+		want_files();
 		return parser_run(&config, err);
 	}
 	close(pair[1]);

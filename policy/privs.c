@@ -90,12 +90,14 @@ int privs_drop(bool keep_net_admin, struct err *err)
 static const char *const refused_calls[] = {"acct", "add_key", "bpf", "chroot", "clone", "clone3",
 	"delete_module", "execve", "execveat", "fanotify_init", "finit_module", "fork", "fsconfig",
 	"fsmount", "fsopen", "fspick", "init_module", "io_uring_enter", "io_uring_register",
-	"io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "mknod", "mknodat", "mount",
-	"mount_setattr", "move_mount", "name_to_handle_at", "open_by_handle_at", "open_tree",
-	"perf_event_open", "pidfd_getfd", "pivot_root", "process_madvise", "process_vm_readv",
-	"process_vm_writev", "ptrace", "quotactl", "reboot", "request_key", "setdomainname",
-	"setgid", "setgroups", "sethostname", "setns", "setregid", "setresgid", "setresuid",
-	"setreuid", "setuid", "swapoff", "swapon", "umount2", "unshare", "userfaultfd", "vfork"};
+	"io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "kill", "mknod", "mknodat",
+	"mount", "mount_setattr", "move_mount", "name_to_handle_at", "open_by_handle_at",
+	"open_tree", "perf_event_open", "pidfd_getfd", "pidfd_open", "pidfd_send_signal",
+	"pivot_root", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
+	"quotactl", "reboot", "request_key", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+	"setdomainname", "setgid", "setgroups", "sethostname", "setns", "setregid", "setresgid",
+	"setresuid", "setreuid", "setuid", "swapoff", "swapon", "tkill", "umount2", "unshare",
+	"userfaultfd", "vfork"};
 
 int privs_filter_syscalls(struct err *err)
 {
@@ -113,6 +115,10 @@ int privs_filter_syscalls(struct err *err)
 		if (call != __NR_SCMP_ERROR)
 			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0);
 	}
+	/* Signals to itself only: other agents' parsers have the same user. */
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tgkill), 1,
+			SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
 	if (r == 0)
 		r = seccomp_load(filter);
 	seccomp_release(filter);

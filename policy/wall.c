@@ -68,8 +68,8 @@ static int open_listener(enum wall_listener which, struct err *err)
 }
 
 /*
- * The kernel sends one guest only a few refusals by ICMP a second, and a browser that misses one waits for QUIC to
- * time out. Where it cannot be set, refusals are merely slow.
+ * The kernel sends one guest only a few refusals by ICMP a second, and a browser that misses one
+ * waits for QUIC to time out. Where it cannot be set, refusals are merely slow.
  */
 static void refuse_without_limit(void)
 {
