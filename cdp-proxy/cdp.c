@@ -32,7 +32,7 @@ struct cdp_link {
 	enum link_state state;
 	enum role role;
 	char agent[64];
-	bool to_page;
+	bool to_page, accepted; /* accepted: the client's handshake is on its way */
 	struct cdp_dial *dial;
 	struct upstream *up;
 	/* client to browser */
@@ -301,6 +301,7 @@ static void on_up_open(void *data)
 
 	/* What the browser says before the client's side is open waits in the socket. */
 	upstream_pause(l->up, true);
+	l->accepted = true;
 	ws_accept(l->ws);
 }
 
@@ -311,7 +312,7 @@ static void on_up_close(void *data, const char *reason, bool fault)
 
 	if (fault)
 		log_warning("cdp: agent %s: %s", l->agent, reason);
-	if (l->state == LINK_OPEN) {
+	if (l->accepted) {
 		if (fault)
 			link_close(l, 1011, reason);
 		else if (l->to_page)

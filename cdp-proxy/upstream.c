@@ -352,7 +352,26 @@ static bool answer_is_right(struct upstream *u, const struct http_head *h)
 	       http_has_token(h, "Connection", "upgrade");
 }
 
-static void handshake_bytes(struct upstream *u, const uint8_t *p, size_t n)
+/* The answer's head is whole: what is behind it is still in the socket. */
+static void handshake_done(struct upstream *u, const struct http_head *h)
+{
+	if (!answer_is_right(u, h)) {
+		finish(u, h->status == 404 || h->status == 500
+				  ? "no such target"
+				  : "the browser refused the connection");
+		return;
+	}
+	buf_done(&u->in);
+	uv_timer_stop(&u->timer);
+	u->state = UP_OPEN;
+	u->owner->on_open(u->data);
+}
+
+/*
+ * Reads the answer's head and not one byte more, so that an owner who pauses in on_open has nothing
+ * yet. n bytes were looked at in p.
+ */
+static void handshake_bytes(struct upstream *u, uint8_t *p, size_t n)
 {
 	size_t before = u->in.len, take = MIN(n, HTTP_HEAD_MAX - before);
 	struct http_head h;
@@ -360,23 +379,14 @@ static void handshake_bytes(struct upstream *u, const uint8_t *p, size_t n)
 
 	buf_add(&u->in, p, take);
 	len = http_read_response((const char *)u->in.data, u->in.len, &h);
-	if (len == 0 && u->in.len < HTTP_HEAD_MAX)
-		return;
-	if (len <= 0) {
+	if (len > 0)
+		take = (size_t)len - before;
+	if (recv(u->fd, p, take, MSG_DONTWAIT) != (ssize_t)take)
+		finish(u, "the browser's connection ended");
+	else if (len > 0)
+		handshake_done(u, &h);
+	else if (len < 0 || u->in.len >= HTTP_HEAD_MAX)
 		guest_is_wrong(u, "the browser's answer to the handshake is not HTTP");
-		return;
-	}
-	if (!answer_is_right(u, &h)) {
-		finish(u,
-			h.status == 404 || h.status == 500 ? "no such target" : "the browser refused the connection");
-		return;
-	}
-	take = (size_t)len - before;
-	buf_done(&u->in);
-	uv_timer_stop(&u->timer);
-	u->state = UP_OPEN;
-	u->owner->on_open(u->data);
-	frame_bytes(u, p + take, n - take);
 }
 
 static void send_request(struct upstream *u, const char *path)
@@ -396,7 +406,8 @@ static void send_request(struct upstream *u, const char *path)
 static void read_some(struct upstream *u)
 {
 	for (int i = 0; i < READS_PER_TURN && u->state != UP_CLOSED && !u->paused; i++) {
-		ssize_t n = recv(u->fd, read_scratch, sizeof(read_scratch), MSG_DONTWAIT);
+		int look = u->state == UP_HANDSHAKE ? MSG_PEEK : 0;
+		ssize_t n = recv(u->fd, read_scratch, sizeof(read_scratch), MSG_DONTWAIT | look);
 
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 			return;
