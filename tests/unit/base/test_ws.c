@@ -114,13 +114,13 @@ static void utf8_in_any_pieces(void **state)
 	static const char *good[] = {"", "plain ascii, longer than a word", "\xc2\x80\xdf\xbf",
 		"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf",
 		"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf",
-		"0123456789\xe2\x82\xac"
-		"0123456789abcdef\xf0\x9f\x98\x80"};
+		("0123456789\xe2\x82\xac"
+		 "0123456789abcdef\xf0\x9f\x98\x80")};
 	static const char *bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41",
 		"\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
 		"\xf5\x80\x80\x80", "\xff",
-		"12345678\xfe"
-		"12345678",
+		("12345678\xfe"
+		 "12345678"),
 		"\xe2\x28\xa1"};
 
 	for (size_t piece = 1; piece < 40; piece++) {
