@@ -85,7 +85,8 @@ static int open_sockets(struct gateway *gw, struct err *err)
 		make_run_dir(gw, "service", 0, POLICY_GID, 0750, err) < 0 ||
 		make_run_dir(gw, "control", 0, GATEWAY_UID, 0750, err) < 0)
 		return err->code;
-	if (open_unix(gw, "api/api.sock", LISTEN_LOCAL, 0600, GATEWAY_UID, GATEWAY_UID, err) < 0 ||
+	/* The folder says who may open it: its owner is uid 0 of the appliance, who is not us but is the caller. */
+	if (open_unix(gw, "api/api.sock", LISTEN_LOCAL, 0666, GATEWAY_UID, GATEWAY_UID, err) < 0 ||
 		open_unix(gw, "service/start.sock", LISTEN_START, 0660, GATEWAY_UID, POLICY_GID, err) < 0)
 		return err->code;
 	/* Reached through this descriptor later: the folder above it is closed to us then. */
