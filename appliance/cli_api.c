@@ -1,40 +1,18 @@
 /* The way from a command to the gateway: the connection, one request, its progress. */
 #include "cli.h"
 #include "cli_progress.h"
-#include "house.h"
 #include "http_client.h"
 #include "paths.h"
-#include "supervisor.h"
 #include "util.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
-/*
- * An ordinary user's gateway runs under an id of the appliance's own, and so does its folder: to
- * open the socket we enter the appliance's namespaces, where this user is root. Paths stay what
- * they were.
- */
-static void enter_if_shut_out(const char *state, const char *socket_path)
-{
-	AUTOFREE char *cwd = NULL;
-	struct house house;
-
-	if (geteuid() == 0 || access(socket_path, W_OK) == 0 || errno != EACCES ||
-		supervisor_pid(state) <= 0)
-		return;
-	cwd = getcwd(NULL, 0);
-	if (house_enter(state, &house, NULL) == 0 && cwd && chdir(cwd) < 0)
-		fprintf(stderr, "berth: %s cannot be entered again: %m\n", cwd);
-}
-
 struct http_client *cli_client(struct cli *c, struct err *err)
 {
 	AUTOFREE char *path = path_in(c->state, "run/api/api.sock");
 
-	if (!c->client && !c->url)
-		enter_if_shut_out(c->state, path);
 	if (!c->client && http_client_new(&c->client, c->url, c->token, path, err) < 0)
 		return NULL;
 	return c->client;

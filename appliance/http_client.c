@@ -5,8 +5,10 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 /*
  * Theory of operation. A stream is one easy handle driven by a multi handle of its own, so that the
@@ -22,6 +24,8 @@
 struct http_client {
 	char *origin; /* "http://host:port/base" without a slash at the end */
 	char *host, *base, *token, *socket_path;
+	char *short_path; /* socket_path, or a short way to it */
+	int folder;       /* of a socket_path too long for sun_path, or -1 */
 };
 
 struct http_stream {
@@ -73,11 +77,27 @@ static int split_url(struct http_client *c, const char *url, struct err *err)
 	return fine ? 0 : err ? err->code : -EINVAL;
 }
 
+/* sun_path holds 107 characters: a longer path is named through its folder's descriptor. */
+static void shorten(struct http_client *c)
+{
+	AUTOFREE char *dir = xstrdup(c->socket_path);
+	char *slash = strrchr(dir, '/');
+
+	c->short_path = xstrdup(c->socket_path);
+	if (strlen(dir) < sizeof(((struct sockaddr_un *)0)->sun_path) || !slash)
+		return;
+	*slash = 0;
+	c->folder = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	free(c->short_path);
+	c->short_path = xasprintf("/proc/self/fd/%d/%s", c->folder, slash + 1);
+}
+
 int http_client_new(struct http_client **ret, const char *url, const char *token,
 	const char *socket_path, struct err *err)
 {
 	struct http_client *c = xcalloc(1, sizeof(*c));
 
+	c->folder = -1;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (url && split_url(c, url, err) < 0) {
 		http_client_free(c);
@@ -88,6 +108,7 @@ int http_client_new(struct http_client **ret, const char *url, const char *token
 		c->host = xstrdup("localhost");
 		c->base = xstrdup("");
 		c->socket_path = xstrdup(socket_path);
+		shorten(c);
 	}
 	c->token = token ? xstrdup(token) : NULL;
 	*ret = c;
@@ -103,6 +124,9 @@ void http_client_free(struct http_client *c)
 	free(c->base);
 	free(c->token);
 	free(c->socket_path);
+	free(c->short_path);
+	if (c->folder >= 0)
+		close(c->folder);
 	free(c);
 	curl_global_cleanup();
 }
@@ -223,7 +247,7 @@ static void set_common(CURL *easy, const struct http_client *c, char *reason)
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	if (c->socket_path) {
-		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->socket_path);
+		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->short_path);
 		curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	}
 }
