@@ -166,8 +166,6 @@ static void limits(void)
 
 static void test_limits(void **unused)
 {
-	AUTOFREE char *hierarchy = NULL;
-
 	if (skip_unless_root())
 		return;
 	assert_int_equal(in_house(limits, 0), 0);
@@ -176,7 +174,6 @@ static void test_limits(void **unused)
 static void drop(void)
 {
 	struct err e = {0};
-	AUTOFREE char *status = NULL;
 	int code;
 
 	if (fork() == 0) {
