@@ -1,6 +1,7 @@
 /* The supervisor: the process behind `berth up`, parent of berthd and berth-gateway. */
 #include "supervisor.h"
 #include "house.h"
+#include "kvm_probe.h"
 #include "log.h"
 #include "paths.h"
 #include "process.h"
@@ -285,11 +286,25 @@ static void init_loop(struct supervisor *s)
 	uv_timer_start(&s->rotate, on_rotate, ROTATE_EVERY_MS, ROTATE_EVERY_MS);
 }
 
+/* Once for each boot of the host: does KVM work? Before anything starts, so that the first machine has it. */
+static void try_kvm(struct supervisor *s)
+{
+	int node = kvm_verdict(s->o->state) < 0 ? kvm_open(s->o->state) : -1;
+
+	if (node < 0)
+		return;
+	close(node);
+	tell(s, 'P', "trying KVM");
+	kvm_probe(s->o->state, NULL);
+}
+
 static int start_all(struct supervisor *s)
 {
 	AUTOFREE char *pid_file = path_in(s->o->state, "run/up.pid");
 	int r = process_write_file(pid_file, getpid(), &s->err);
 
+	if (r == 0)
+		try_kvm(s);
 	for (int i = 0; r == 0 && i < N_CHILDREN; i++) {
 		char step[64];
 

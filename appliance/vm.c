@@ -55,12 +55,16 @@ struct vm {
 	int pidfd;
 	bool kvm;
 	struct watch_fd *process;
+	int output_fd; /* what QEMU prints, -1 when it was adopted */
+	struct watch_fd *output;
+	char said[CONSOLE_TAIL + 1]; /* the last of that */
 	struct watch_timer *deadline; /* then SIGKILL */
 	struct qmp *qmp;              /* NULL once it is gone */
 	struct guest_link *link;      /* NULL once the guest is known to have ended */
 	bool asked;                   /* vm_shutdown was called */
 	bool ending;                  /* how and why are settled */
 	char monitor[64];             /* why it is gone, "" while it is there */
+	bool unseen;                  /* the guest had ended before we looked */
 	enum vm_end how;
 	char why[200];
 	char console[CONSOLE_TAIL + 1];
@@ -82,10 +86,16 @@ static void kill_now(void *data)
 	process_signal(vm->pidfd, SIGKILL);
 }
 
-/* The end of what the guest wrote to its console, made printable. */
+/* What says most of what the guest wrote to its console: from its panic on, or the end. Made printable. */
 static void keep_console(struct vm *vm, const char *text)
 {
+	const char *panic = strstr(text, "Kernel panic");
 	size_t n = strlen(text), from = n > CONSOLE_TAIL ? n - CONSOLE_TAIL : 0, at = 0;
+
+	if (panic) {
+		from = (size_t)(panic - text);
+		n = MIN(n, from + CONSOLE_TAIL);
+	}
 
 	for (size_t i = from; i < n; i++) {
 		unsigned char c = (unsigned char)text[i];
@@ -102,8 +112,14 @@ static void on_console(void *data, const cJSON *ret, const struct err *err)
 {
 	struct vm *vm = data;
 
-	if (cJSON_IsString(ret))
+	if (cJSON_IsString(ret)) {
 		keep_console(vm, ret->valuestring);
+		/* Nobody watched when it ended: the kernel's last word tells (kernel/reboot.c). */
+		if (vm->unseen && strstr(ret->valuestring, "reboot: Power down")) {
+			vm->how = VM_END_POWEROFF;
+			snprintf(vm->why, sizeof(vm->why), "the guest powered off");
+		}
+	}
 	if (vm->how == VM_END_POWEROFF && vm->qmp)
 		qmp_command(vm->qmp, "quit", NULL, QMP_MS, NULL, NULL);
 	else
@@ -166,8 +182,10 @@ static void on_status(void *data, const cJSON *ret, const struct err *err)
 	struct vm *vm = data;
 	const char *status = json_str(ret, "status", "");
 
-	if (streq(status, "shutdown") || streq(status, "guest-panicked"))
+	if (streq(status, "shutdown") || streq(status, "guest-panicked")) {
+		vm->unseen = true;
 		on_shutdown(vm, "");
+	}
 }
 
 static void on_kvm(void *data, const cJSON *ret, const struct err *err)
@@ -235,14 +253,38 @@ static void remove_run_files(const struct vm *vm)
 	}
 }
 
-/* The last lines of QEMU's own log, when it ended without a word on its monitor. */
-static void keep_qemu_log(struct vm *vm)
+/* What QEMU prints is read as long as somebody is there, and only its end kept: it can fill no disk. */
+static void on_output(void *data, int events)
 {
-	AUTOFREE char *path = path_in(vm->state, "run/agents/%s/qemu.log", vm->id);
-	AUTOFREE char *text = NULL;
+	struct vm *vm = data;
+	char piece[4096];
+	ssize_t n = read(vm->output_fd, piece, sizeof(piece));
+	size_t have = strlen(vm->said), add, drop;
 
-	if (!vm->console[0] && file_read(AT_FDCWD, path, 1 << 20, &text, NULL, NULL) == 0)
-		keep_console(vm, text);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		watch_fd_free(vm->output);
+		vm->output = NULL;
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++)
+		if (!piece[i])
+			piece[i] = ' ';
+	add = MIN((size_t)n, (size_t)CONSOLE_TAIL);
+	drop = have + add > CONSOLE_TAIL ? have + add - CONSOLE_TAIL : 0;
+	memmove(vm->said, vm->said + drop, have - drop);
+	memcpy(vm->said + have - drop, piece + n - add, add);
+	vm->said[have - drop + add] = 0;
+}
+
+/* QEMU's own last words, when it ended without a word on its monitor. */
+static void keep_output(struct vm *vm)
+{
+	if (vm->output)
+		on_output(vm, UV_READABLE);
+	if (!vm->console[0])
+		keep_console(vm, vm->said);
 }
 
 static void on_process_end(void *data, int events)
@@ -267,7 +309,7 @@ static void on_process_end(void *data, int events)
 		vm->asked ? "stopped" : why);
 	how = vm->how;
 	if (how != VM_END_POWEROFF)
-		keep_qemu_log(vm);
+		keep_output(vm);
 	snprintf(detail, sizeof(detail), "%s%s%s", vm->why,
 		how != VM_END_POWEROFF && vm->console[0] ? "; last words: " : "",
 		how != VM_END_POWEROFF ? vm->console : "");
@@ -283,6 +325,9 @@ void vm_free(struct vm *vm)
 	guest_link_free(vm->link);
 	qmp_free(vm->qmp);
 	watch_fd_free(vm->process);
+	watch_fd_free(vm->output);
+	if (vm->output_fd >= 0)
+		close(vm->output_fd);
 	watch_timer_free(vm->deadline);
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
@@ -296,7 +341,7 @@ static struct vm *vm_new(
 {
 	struct vm *vm = xcalloc(1, sizeof(*vm));
 
-	*vm = (struct vm){.loop = loop, .cb = *cb, .data = data, .pidfd = -1};
+	*vm = (struct vm){.loop = loop, .cb = *cb, .data = data, .pidfd = -1, .output_fd = -1};
 	vm->state = xstrdup(spec->state);
 	vm->id = xstrdup(spec->id);
 	vm->deadline = watch_timer_new(loop, kill_now, vm);
@@ -317,6 +362,8 @@ static int begin_watching(struct vm *vm, const struct vm_spec *spec, struct err 
 	memcpy(config.machine_id, spec->machine_id, sizeof(config.machine_id));
 	snprintf(config.hostname, sizeof(config.hostname), "%s", spec->name);
 	vm->link = guest_link_new(vm->loop, vm->state, vm->id, &config, &link_callbacks, vm);
+	if (vm->output_fd >= 0)
+		vm->output = watch_fd_new(vm->loop, vm->output_fd, UV_READABLE, on_output, vm);
 	vm->process = watch_fd_new(vm->loop, vm->pidfd, UV_READABLE, on_process_end, vm);
 	qmp_command(vm->qmp, "query-kvm", NULL, QMP_MS, on_kvm, vm);
 	qmp_command(vm->qmp, "query-status", NULL, QMP_MS, on_status, vm);
@@ -337,11 +384,11 @@ static void gifts_done(struct gifts *g)
 			close(all[i]);
 }
 
-static int gifts_make(struct gifts *g, const struct vm_spec *spec, struct err *err)
+static int gifts_make(struct gifts *g, struct vm *vm, const struct vm_spec *spec, struct err *err)
 {
+	int output[2];
 	AUTOFREE char *dir = path_in(spec->state, "run/agents/%s", spec->id);
 	AUTOFREE char *socket = xasprintf("%s/qmp.sock", dir);
-	AUTOFREE char *log = xasprintf("%s/qemu.log", dir);
 	int r = make_dir(dir, 0700, err);
 
 	*g = (struct gifts){-1, -1, -1, -1};
@@ -353,8 +400,11 @@ static int gifts_make(struct gifts *g, const struct vm_spec *spec, struct err *e
 	g->qmp = sock_listen_unix(socket, 0600, err);
 	if (g->qmp < 0)
 		return g->qmp;
-	g->log = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-	return g->log < 0 ? err_sys(err, "cannot create %s", log) : 0;
+	if (pipe2(output, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(err, "cannot make a pipe");
+	vm->output_fd = output[0];
+	g->log = output[1];
+	return 0;
 }
 
 /* KVM if it is proven; the probe runs here when this is the first time that there is an image to try it with. */
@@ -414,7 +464,7 @@ static int start(struct vm *vm, const struct vm_spec *spec, struct err *err)
 		.pids = PIDS_MAX};
 	AUTOFREE char *pid_file = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
 	struct gifts gifts;
-	int r = gifts_make(&gifts, spec, err);
+	int r = gifts_make(&gifts, vm, spec, err);
 
 	if (r == 0)
 		r = cgroup_create(spec->state, spec->id, &limits, err);

@@ -28,6 +28,7 @@
 
 static char state[64], *image, *disk;
 static uv_loop_t loop;
+static int connection = -1; /* of run_in_guest */
 static struct vm *current; /* for the teardown of a test that failed */
 
 /* What the callbacks saw. */
@@ -180,7 +181,7 @@ static int dial(int port)
 	return fd;
 }
 
-/* Runs argv in the guest as root and does not wait for it. */
+/* Starts a script in the guest as root. The connection stays: closing it would end the command. */
 static void run_in_guest(const char *script)
 {
 	const struct guest_exec e = {
@@ -200,12 +201,14 @@ static void run_in_guest(const char *script)
 	assert_int_equal(recv(fd, header, sizeof(header), MSG_WAITALL), sizeof(header));
 	assert_int_equal(header[4], GUEST_STARTED);
 	buf_done(&b);
-	close(fd);
+	connection = fd;
 }
 
 /* A failed test's machine must not stand in the way of the next test. */
 static int clear(void **unused)
 {
+	if (connection >= 0)
+		close(steal_fd(&connection));
 	if (!current)
 		return 0;
 	vm_kill(current);
@@ -306,13 +309,22 @@ static void check_cdp(void)
 	close(fd);
 }
 
+/* The disk is made at the first boot and kept from then on. */
+static void check_fresh(void)
+{
+	static bool booted;
+
+	assert_int_equal(seen.how.fresh, !booted);
+	booted = true;
+}
+
 /* The first boot: everything comes up, QEMU has nothing. Then it freezes, and that is seen. */
 static void test_up_and_hang(void **unused)
 {
 	struct vm *vm = start();
 
 	assert_true(run_until(is_ready, BOOT_MS));
-	assert_int_equal(seen.how.fresh, 1);
+	check_fresh();
 	assert_true(run_until(is_browser_up, BOOT_MS));
 	assert_true(run_until(has_pong, 20000));
 	check_identity(vm_pid(vm));
@@ -355,23 +367,20 @@ static void test_panic(void **unused)
 	struct vm *vm = start();
 
 	assert_true(run_until(is_ready, BOOT_MS));
-	assert_int_equal(seen.how.fresh, 0);
+	check_fresh();
 	run_in_guest("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger");
 	assert_true(run_until(is_ended, 30000));
 	print_message("%s\n", seen.detail);
 	assert_int_equal(seen.end, VM_END_CRASH);
-	assert_non_null(strstr(seen.detail, "panic"));
+	assert_non_null(strstr(seen.detail, "Kernel panic - not syncing"));
 	finish(vm);
 }
 
-/* A daemon that starts the machine and is killed; this process takes the machine over. */
-static void test_adopt(void **unused)
+/* A daemon that starts the machine and is killed as soon as it is ready. */
+static void start_and_abandon(void)
 {
-	struct vm_spec s = spec();
-	struct err err = {0};
-	struct vm *vm = NULL;
 	int told[2], status;
-	char word;
+	char word = 'n';
 	pid_t first;
 
 	fflush(stdout);
@@ -389,13 +398,22 @@ static void test_adopt(void **unused)
 		_exit(1);
 	}
 	close(told[1]);
-	word = 'n';
 	(void)!read(told[0], &word, 1);
 	kill(first, SIGKILL);
 	assert_int_equal(waitpid(first, &status, 0), first);
 	close(told[0]);
 	assert_int_equal(word, 'y');
 	seen = (struct seen){.browser = -1};
+}
+
+/* This process takes the machine of a killed one over. */
+static void test_adopt(void **unused)
+{
+	struct vm_spec s = spec();
+	struct err err = {0};
+	struct vm *vm = NULL;
+
+	start_and_abandon();
 	assert_int_equal(vm_adopt(&vm, &loop, &s, &callbacks, NULL, &err), 0);
 	current = vm;
 	assert_true(run_until(is_ready, 20000));
@@ -416,7 +434,25 @@ static void test_poweroff(void **unused)
 	struct vm *vm = start();
 
 	assert_true(run_until(is_ready, BOOT_MS));
+	check_fresh();
 	run_in_guest("echo o >/proc/sysrq-trigger");
+	assert_true(run_until(is_ended, 30000));
+	assert_int_equal(seen.end, VM_END_POWEROFF);
+	finish(vm);
+}
+
+/* It did so while nobody looked. */
+static void test_poweroff_unseen(void **unused)
+{
+	struct vm_spec s = spec();
+	struct err err = {0};
+	struct vm *vm = NULL;
+
+	start_and_abandon();
+	run_in_guest("echo o >/proc/sysrq-trigger");
+	sleep(5);
+	assert_int_equal(vm_adopt(&vm, &loop, &s, &callbacks, NULL, &err), 0);
+	current = vm;
 	assert_true(run_until(is_ended, 30000));
 	assert_int_equal(seen.end, VM_END_POWEROFF);
 	finish(vm);
@@ -497,6 +533,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_panic, clear),
 		cmocka_unit_test_teardown(test_adopt, clear),
 		cmocka_unit_test_teardown(test_poweroff, clear),
+		cmocka_unit_test_teardown(test_poweroff_unseen, clear),
 	};
 	const char *images = getenv("BERTH_TEST_IMAGES");
 	int failed;
