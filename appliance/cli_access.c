@@ -93,8 +93,9 @@ static void print_rules(const char *name, const cJSON *v)
 
 	if (!streq(json_str(v, "mode", "enforce"), "enforce"))
 		cli_print("# mode: %s", json_str(v, "mode", "?"));
-	cJSON_ArrayForEach (rule, rules)
+	cJSON_ArrayForEach (rule, rules) {
 		cli_print("%s", cJSON_IsString(rule) ? rule->valuestring : "?");
+	}
 	if (cJSON_GetArraySize(rules) == 0)
 		fprintf(stderr, "%s reaches nothing; `berth policy %s allow RULE` changes that\n",
 			name, name);
@@ -165,8 +166,9 @@ static int policy_log(struct cli *c, struct err *err)
 		return 0;
 	}
 	cli_table_row(&t, (const char *[]){"TIME", "VERDICT", "NAME", "PROTOCOL", "COUNT", "WHY"});
-	cJSON_ArrayForEach (e, json_get(v, "entries"))
+	cJSON_ArrayForEach (e, json_get(v, "entries")) {
 		log_row(&t, e);
+	}
 	cli_table_print(&t);
 	return 0;
 }

@@ -139,14 +139,16 @@ int cli_ls(struct cli *c, struct err *err)
 		return 0;
 	}
 	if (cli_flag(c, "quiet")) {
-		cJSON_ArrayForEach (a, json_get(v, "agents"))
+		cJSON_ArrayForEach (a, json_get(v, "agents")) {
 			cli_print("%s", json_str(a, "name", "?"));
+		}
 		return 0;
 	}
 	cli_table_row(&t, (const char *[]){"NAME", "STATE", "BROWSER", "MEMORY", "DISK", "CREATED",
 				  "DETAIL"});
-	cJSON_ArrayForEach (a, json_get(v, "agents"))
+	cJSON_ArrayForEach (a, json_get(v, "agents")) {
 		agent_row(&t, a);
+	}
 	cli_table_print(&t);
 	return 0;
 }

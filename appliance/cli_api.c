@@ -106,18 +106,19 @@ static int read_whole(struct http_stream *s, cJSON **ret, struct err *err)
 }
 
 /* A request that may take long: asked for as events, shown as progress. */
-static int call_waiting(struct http_client *client, struct http_request *rq, const char *doing,
-	cJSON **ret, struct err *err)
+static int call_waiting(struct http_client *client, const struct http_request *plain,
+	const char *doing, cJSON **ret, struct err *err)
 {
 	struct waiting w = {.result = NULL};
+	struct http_request rq = *plain;
 	struct http_stream *s = NULL;
 	int r;
 
 	progress_start(&w.progress, doing);
-	rq->accept = "text/event-stream, application/json";
-	rq->tick = on_tick;
-	rq->tick_data = &w;
-	r = http_open(&s, client, rq, err);
+	rq.accept = "text/event-stream, application/json";
+	rq.tick = on_tick;
+	rq.tick_data = &w;
+	r = http_open(&s, client, &rq, err);
 	if (r == 0)
 		r = http_answer(s, err);
 	if (r == 0)

@@ -72,8 +72,9 @@ static int history(struct cli *c, const char *base, struct err *err)
 		return 0;
 	}
 	list = cJSON_IsArray(v) ? v : json_get(v, "events");
-	cJSON_ArrayForEach (e, list)
+	cJSON_ArrayForEach (e, list) {
 		print_event(e);
+	}
 	return 0;
 }
 

@@ -182,8 +182,9 @@ int cli_image_ls(struct cli *c, struct err *err)
 		return 0;
 	}
 	cli_table_row(&t, (const char *[]){"ID", "FLAVOR", "BUILT", "SIZE", "PACKAGES", "DEFAULT"});
-	cJSON_ArrayForEach (i, json_get(v, "images"))
+	cJSON_ArrayForEach (i, json_get(v, "images")) {
 		image_row(&t, i);
+	}
 	cli_table_print(&t);
 	return 0;
 }
