@@ -194,10 +194,7 @@ static void update(struct gateway *gw, struct http_conn *c, const struct route_m
 
 	*ch = (struct change){.c = c, .m = m, .gw = gw, .number = number, .opened = opened};
 	cJSON_AddStringToObject(args, "agent", m->agent);
-	if (number)
-		cJSON_AddNumberToObject(args, "port", number);
-	else
-		cJSON_AddNullToObject(args, "port");
+	cJSON_AddNumberToObject(args, "port", number); /* 0: none any more */
 	http_set_owner(c, &owner, ch);
 	ch->request = gateway_ask(gw, "agent.update", args, &m->who, on_updated, ch);
 }
