@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 
 import { WebSocket } from 'ws';
 
-import { Appliance, sleep, until } from '../lib/appliance.mjs';
+import { Appliance, SLOW, sleep, until } from '../lib/appliance.mjs';
 
 let a;
 let token;
@@ -20,12 +20,12 @@ before(
     witness = await cdp(token);
     await witness.call('Browser.getVersion');
   },
-  { timeout: 200000 },
+  { timeout: 200000 * SLOW },
 );
 after(async () => {
   witness?.ws.terminate();
   await a?.destroy();
-}, { timeout: 180000 });
+}, { timeout: 180000 * SLOW });
 
 /** A raw CDP client. */
 async function cdp(t, agent = 'one') {
@@ -97,7 +97,7 @@ const problem = (r, status, type) => {
   assert.ok(r.body.detail?.length > 5, 'says what is wrong');
 };
 
-test('names, sizes and rules out of range; unknown fields; broken JSON', { timeout: 120000 }, async () => {
+test('names, sizes and rules out of range; unknown fields; broken JSON', { timeout: 120000 * SLOW }, async () => {
   const before = (await a.json('ls')).agents.length;
   const bad = [
     [{ name: '' }, 'invalid'],
@@ -149,7 +149,7 @@ test('names, sizes and rules out of range; unknown fields; broken JSON', { timeo
   await nobodyNoticed();
 });
 
-test('the CLI says the same, in one line, with exit status 1 or 2', { timeout: 120000 }, async () => {
+test('the CLI says the same, in one line, with exit status 1 or 2', { timeout: 120000 * SLOW }, async () => {
   for (const [args, status] of [
     [['create', 'Upper'], 1],
     [['create', 'x', '--memory', '12'], [1, 2]],
@@ -170,7 +170,7 @@ test('the CLI says the same, in one line, with exit status 1 or 2', { timeout: 1
   }
 });
 
-test('tokens: none, wrong, expired, revoked, of another agent, of a lower role', { timeout: 120000 }, async () => {
+test('tokens: none, wrong, expired, revoked, of another agent, of a lower role', { timeout: 120000 * SLOW }, async () => {
   problem(await a.api('GET', '/v1/agents', undefined, { token: null }), 401);
   problem(await a.api('GET', '/v1/agents', undefined, { token: 'wrong' }), 401);
   problem(await a.api('GET', '/v1/agents', undefined, { token: 'x'.repeat(5000) }), 401);
@@ -201,7 +201,7 @@ test('tokens: none, wrong, expired, revoked, of another agent, of a lower role',
   await nobodyNoticed();
 });
 
-test('a foreign Host or Origin is refused', { timeout: 60000 }, async () => {
+test('a foreign Host or Origin is refused', { timeout: 60000 * SLOW }, async () => {
   const ask = (lines) => raw(`GET /v1/status HTTP/1.1\r\nAuthorization: Bearer ${a.token}\r\n${lines}\r\n\r\n`);
   assert.match((await ask(`Host: 127.0.0.1:${a.port}`)).text, /^HTTP\/1\.1 200/);
   assert.match((await ask(`Host: localhost:${a.port}`)).text, /^HTTP\/1\.1 200/);
@@ -209,7 +209,7 @@ test('a foreign Host or Origin is refused', { timeout: 60000 }, async () => {
     assert.match((await ask(lines)).text, /^HTTP\/1\.1 (400|403|421)/, lines);
 });
 
-test('malformed HTTP', { timeout: 180000 }, async () => {
+test('malformed HTTP', { timeout: 180000 * SLOW }, async () => {
   const host = `Host: 127.0.0.1:${a.port}\r\nAuthorization: Bearer ${a.token}\r\n`;
   const bad = [
     'GARBAGE\r\n\r\n',
@@ -243,7 +243,7 @@ test('malformed HTTP', { timeout: 180000 }, async () => {
   await nobodyNoticed();
 });
 
-test('odd Upgrade headers', { timeout: 60000 }, async () => {
+test('odd Upgrade headers', { timeout: 60000 * SLOW }, async () => {
   for (const upgrade of ['foo', 'h2c', 'TLS/1.0', 'websocket2', '', 'websocket, foo', 'WebSocket\r\nUpgrade: h2c', 'x'.repeat(4000)]) {
     const r = await raw(`GET /v1/agents/one/cdp HTTP/1.1\r\nHost: 127.0.0.1:${a.port}\r\nAuthorization: Bearer ${token}\r\nConnection: Upgrade\r\nUpgrade: ${upgrade}\r\nSec-WebSocket-Version: 13\r\n\r\n`);
     assert.match(r.text, /^HTTP\/1\.1 4\d\d/, `${upgrade.slice(0, 30)} → ${r.how} ${r.text.slice(0, 100)}`);
@@ -271,7 +271,7 @@ function frame(first, payload, { masked = true, length = payload.length } = {}) 
   return Buffer.concat([Buffer.from(head), masked ? Buffer.alloc(4) : Buffer.alloc(0), payload]);
 }
 
-test('malformed WebSocket frames end that connection, with a close code', { timeout: 150000 }, async () => {
+test('malformed WebSocket frames end that connection, with a close code', { timeout: 150000 * SLOW }, async () => {
   const text = Buffer.from('{"id":1,"method":"Browser.getVersion"}');
   const ok = await rawWs(frame(0x81, text));
   assert.match(ok.text, /^HTTP\/1\.1 101/);
@@ -299,7 +299,7 @@ test('malformed WebSocket frames end that connection, with a close code', { time
   await nobodyNoticed();
 });
 
-test('malformed CDP is answered or ends that client alone', { timeout: 120000 }, async () => {
+test('malformed CDP is answered or ends that client alone', { timeout: 120000 * SLOW }, async () => {
   for (const message of ['hello', '{}', '[]', '{"id":1}', '{"method":"Browser.getVersion"}', '{"id":"x","method":1}', '{"id":1,"method":"No.such"}', '{'.repeat(5000), `{"id":1,"method":"${'x'.repeat(100000)}"}`]) {
     const c = await cdp(token);
     c.ws.send(message);
@@ -313,7 +313,7 @@ test('malformed CDP is answered or ends that client alone', { timeout: 120000 },
   await nobodyNoticed();
 });
 
-test('what would end or escape the agent is refused by the filter, whoever drives', { timeout: 120000 }, async () => {
+test('what would end or escape the agent is refused by the filter, whoever drives', { timeout: 120000 * SLOW }, async () => {
   const c = await cdp(token);
   const { targetId } = (await c.call('Target.createTarget', { url: 'about:blank' })).result;
   const { sessionId } = (await c.call('Target.attachToTarget', { targetId, flatten: true })).result;
@@ -338,7 +338,7 @@ test('what would end or escape the agent is refused by the filter, whoever drive
   assert.equal((await a.show('one')).browser, 'up');
 });
 
-test('a 300 MiB message is refused with 1009, nobody else is disturbed', { timeout: 240000 }, async () => {
+test('a 300 MiB message is refused with 1009, nobody else is disturbed', { timeout: 240000 * SLOW }, async () => {
   const c = await cdp(token);
   const piece = Buffer.alloc(1 << 20, 0x78);
   c.ws.send('{"id":7,"method":"Runtime.evaluate","params":{"expression":"', { fin: false });
@@ -357,7 +357,7 @@ test('a 300 MiB message is refused with 1009, nobody else is disturbed', { timeo
   assert.ok(Number(/VmHWM:\s+(\d+)/.exec(status)[1]) < (process.env.ASAN_OPTIONS ? 1024 : 128) * 1024, status.match(/VmHWM.*/)[0]);
 });
 
-test('after all that: the same processes, the same agents', { timeout: 60000 }, async () => {
+test('after all that: the same processes, the same agents', { timeout: 60000 * SLOW }, async () => {
   const status = await a.json('status');
   const events = JSON.stringify(await a.json('events'));
   assert.doesNotMatch(events, /gateway\.down|agent\.crashed|browser\.down/);

@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { Appliance, processes, remains } from '../lib/appliance.mjs';
+import { Appliance, SLOW, processes, remains } from '../lib/appliance.mjs';
 
 async function withAppliance(options, fn) {
   const a = Appliance.prepare(options);
@@ -18,10 +18,10 @@ async function withAppliance(options, fn) {
   }
 }
 
-test('a port in use: said, and nothing is left running', { timeout: 90000 }, async () => {
+test('a port in use: said, and nothing is left running', { timeout: 90000 * SLOW }, async () => {
   await withAppliance({ images: false }, async (a) => {
     const s = net.createServer().listen(a.port, '127.0.0.1');
-    const r = await a.tryCli('up', '--listen', `127.0.0.1:${a.port}`, { timeout: 60000 });
+    const r = await a.tryCli('up', '--listen', `127.0.0.1:${a.port}`, { timeout: 60000 * SLOW });
     s.close();
     assert.equal(r.status, 1);
     assert.match(r.stderr, new RegExp(`${a.port}`));
@@ -32,17 +32,17 @@ test('a port in use: said, and nothing is left running', { timeout: 90000 }, asy
   });
 });
 
-test('wrong addresses for --listen', { timeout: 60000 }, async () => {
+test('wrong addresses for --listen', { timeout: 60000 * SLOW }, async () => {
   await withAppliance({ images: false }, async (a) => {
     for (const listen of ['nonsense', '127.0.0.1:0x10', '127.0.0.1:70000', '300.1.1.1:7900', ':']) {
-      const r = await a.tryCli('up', '--listen', listen, { timeout: 40000 });
+      const r = await a.tryCli('up', '--listen', listen, { timeout: 40000 * SLOW });
       assert.ok([1, 2].includes(r.status), `${listen}: ${r.status}`);
       assert.ok(r.stderr.length > 5);
     }
   });
 });
 
-test('no image yet: creating says how to get one', { timeout: 60000 }, async () => {
+test('no image yet: creating says how to get one', { timeout: 60000 * SLOW }, async () => {
   await withAppliance({ images: false }, async (a) => {
     await a.up();
     const r = await a.tryCli('create', 'x');
@@ -52,13 +52,13 @@ test('no image yet: creating says how to get one', { timeout: 60000 }, async () 
   });
 });
 
-test('a missing QEMU: a clear error, the record stays, and it starts once QEMU is there', { timeout: 90000 }, async () => {
+test('a missing QEMU: a clear error, the record stays, and it starts once QEMU is there', { timeout: 90000 * SLOW }, async () => {
   const qemu = fs.realpathSync(execFileSync('sh', ['-c', 'command -v qemu-system-x86_64'], { encoding: 'utf8' }).trim());
   await withAppliance({}, async (a) => {
     execFileSync('mount', ['--bind', '/dev/null', qemu]);
     try {
       await a.up();
-      const r = await a.tryCli('create', 'x', { timeout: 60000 });
+      const r = await a.tryCli('create', 'x', { timeout: 60000 * SLOW });
       assert.equal(r.status, 1);
       assert.match(r.stderr, /qemu/i);
       const list = (await a.json('ls')).agents;
@@ -69,7 +69,7 @@ test('a missing QEMU: a clear error, the record stays, and it starts once QEMU i
   });
 });
 
-test('a full disk: refused with the reason, what is there stays', { timeout: 120000 }, async () => {
+test('a full disk: refused with the reason, what is there stays', { timeout: 120000 * SLOW }, async () => {
   const state = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-e2e-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=711', 'tmpfs', state]);
   try {
@@ -104,7 +104,7 @@ test('a full disk: refused with the reason, what is there stays', { timeout: 120
   }
 });
 
-test('a corrupt image is refused by its digest', { timeout: 120000 }, async () => {
+test('a corrupt image is refused by its digest', { timeout: 120000 * SLOW }, async () => {
   await withAppliance({}, async (a) => {
     const id = fs.readdirSync(`${a.state}/images`)[0];
     const kernel = `${a.state}/images/${id}/vmlinuz`;
@@ -113,7 +113,7 @@ test('a corrupt image is refused by its digest', { timeout: 120000 }, async () =
     bytes[bytes.length >> 1] ^= 1;
     fs.writeFileSync(kernel, bytes, { mode: 0o444 });
     await a.up();
-    const r = await a.tryCli('create', 'x', { timeout: 90000 });
+    const r = await a.tryCli('create', 'x', { timeout: 90000 * SLOW });
     assert.equal(r.status, 1);
     assert.match(r.stderr, /image/i);
     assert.match(r.stderr, /damaged|digest|changed/i);
@@ -121,26 +121,26 @@ test('a corrupt image is refused by its digest', { timeout: 120000 }, async () =
   });
 });
 
-test('an image cut short and a manifest that lies', { timeout: 120000 }, async () => {
+test('an image cut short and a manifest that lies', { timeout: 120000 * SLOW }, async () => {
   await withAppliance({}, async (a) => {
     const dir = `${a.state}/images/${fs.readdirSync(`${a.state}/images`)[0]}`;
     const manifest = fs.readFileSync(`${dir}/manifest.json`);
     fs.rmSync(`${dir}/manifest.json`);
     fs.writeFileSync(`${dir}/manifest.json`, manifest.subarray(0, 100));
     await a.up();
-    let r = await a.tryCli('create', 'x', { timeout: 90000 });
+    let r = await a.tryCli('create', 'x', { timeout: 90000 * SLOW });
     assert.equal(r.status, 1);
     assert.match(r.stderr, /image/i);
     fs.writeFileSync(`${dir}/manifest.json`, manifest);
     fs.rmSync(`${dir}/initrd.img`);
     fs.writeFileSync(`${dir}/initrd.img`, '');
-    r = await a.tryCli('create', 'x', { timeout: 90000 });
+    r = await a.tryCli('create', 'x', { timeout: 90000 * SLOW });
     assert.equal(r.status, 1);
     assert.match(r.stderr, /image/i);
   });
 });
 
-test('a corrupt database: berthd does not start over it, says so, and the file is kept', { timeout: 120000 }, async () => {
+test('a corrupt database: berthd does not start over it, says so, and the file is kept', { timeout: 120000 * SLOW }, async () => {
   await withAppliance({ images: false }, async (a) => {
     await a.up();
     await a.down();
@@ -148,18 +148,18 @@ test('a corrupt database: berthd does not start over it, says so, and the file i
     for (const ending of ['-wal', '-shm']) fs.rmSync(db + ending, { force: true });
     const junk = Buffer.alloc(fs.statSync(db).size, 0x5a);
     fs.writeFileSync(db, junk);
-    const r = await a.tryCli('up', '--listen', `127.0.0.1:${a.port}`, { timeout: 90000 });
+    const r = await a.tryCli('up', '--listen', `127.0.0.1:${a.port}`, { timeout: 90000 * SLOW });
     assert.equal(r.status, 1);
     assert.match(r.stderr, /database|berth\.db/i);
     assert.deepEqual(fs.readFileSync(db), junk);
   });
 });
 
-test('a state folder that is a file, or cannot be written', { timeout: 60000 }, async () => {
+test('a state folder that is a file, or cannot be written', { timeout: 60000 * SLOW }, async () => {
   const file = path.join(os.tmpdir(), `berth-e2e-file-${process.pid}`);
   fs.writeFileSync(file, 'x');
   const a = new Appliance(file, 7999);
-  const r = await a.tryCli('up', { timeout: 40000 });
+  const r = await a.tryCli('up', { timeout: 40000 * SLOW });
   fs.rmSync(file);
   assert.equal(r.status, 1);
   assert.match(r.stderr, new RegExp(file));

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { WebSocket } from 'ws';
 
-import { Appliance, until } from '../lib/appliance.mjs';
+import { Appliance, SLOW, until } from '../lib/appliance.mjs';
 import { sha256 } from '../lib/flow.mjs';
 
 let a;
@@ -20,14 +20,14 @@ before(
     a = await Appliance.start();
     await a.create('one', '--allow', 'shop.test', '--label', 'team=red', '--memory', '768');
   },
-  { timeout: 200000 },
+  { timeout: 200000 * SLOW },
 );
 after(async () => {
   fs.rmSync(scratch, { recursive: true, force: true });
   await a?.destroy();
-}, { timeout: 180000 });
+}, { timeout: 180000 * SLOW });
 
-test('status, ls, show', { timeout: 60000 }, async () => {
+test('status, ls, show', { timeout: 60000 * SLOW }, async () => {
   const status = await a.json('status');
   assert.equal(status.agents.running, 1);
   const show = await a.json('show', 'one');
@@ -42,7 +42,7 @@ test('status, ls, show', { timeout: 60000 }, async () => {
   assert.match((await a.lines('ls')).join('\n'), /one\s+running/);
 });
 
-test('exec: arguments, output, exit status, signals, user, environment, folder', { timeout: 120000 }, async () => {
+test('exec: arguments, output, exit status, signals, user, environment, folder', { timeout: 120000 * SLOW }, async () => {
   let r = await a.tryCli('exec', 'one', '--', 'sh', '-c', 'echo out; echo err >&2; exit 7');
   assert.equal(r.status, 7);
   assert.equal(r.stdout.toString(), 'out\n');
@@ -59,17 +59,17 @@ test('exec: arguments, output, exit status, signals, user, environment, folder',
   assert.match(r.stderr, /no\/such\/program|No such file/);
 });
 
-test('exec: stdin and stdout are streams of any size', { timeout: 180000 }, async () => {
+test('exec: stdin and stdout are streams of any size', { timeout: 180000 * SLOW }, async () => {
   const data = crypto.randomBytes(8 << 20);
-  const r = await a.tryCli('exec', 'one', '-i', '--', 'sha256sum', { input: data, timeout: 90000 });
+  const r = await a.tryCli('exec', 'one', '-i', '--', 'sha256sum', { input: data, timeout: 90000 * SLOW });
   assert.equal(r.status, 0, r.stderr);
   assert.equal(r.stdout.toString().slice(0, 64), sha256(data));
-  const big = await a.tryCli('exec', 'one', '--', 'sh', '-c', 'head -c 8388608 /dev/zero; echo end >&2', { timeout: 90000 });
+  const big = await a.tryCli('exec', 'one', '--', 'sh', '-c', 'head -c 8388608 /dev/zero; echo end >&2', { timeout: 90000 * SLOW });
   assert.equal(big.stdout.length, 8388608);
   assert.equal(big.stderr, 'end\n');
 });
 
-test('exec over JSON: bytes that are not text, time-outs, bounded output', { timeout: 120000 }, async () => {
+test('exec over JSON: bytes that are not text, time-outs, bounded output', { timeout: 120000 * SLOW }, async () => {
   let r = await a.api('POST', '/v1/agents/one/exec', { cmd: ['sh', '-c', 'printf "\\377\\000"; cat'], stdin: 'in' });
   assert.equal(r.status, 200);
   assert.equal(r.body.exit_status, 0);
@@ -81,7 +81,7 @@ test('exec over JSON: bytes that are not text, time-outs, bounded output', { tim
   assert.equal((r.body.stdout ?? Buffer.from(r.body.stdout_base64, 'base64')).length, 1000);
 });
 
-test('exec over WebSocket with a terminal', { timeout: 60000 }, async () => {
+test('exec over WebSocket with a terminal', { timeout: 60000 * SLOW }, async () => {
   const ws = new WebSocket(`ws://127.0.0.1:${a.port}/v1/agents/one/exec?token=${a.token}`, 'berth.exec.v1');
   const out = [];
   let end;
@@ -95,7 +95,7 @@ test('exec over WebSocket with a terminal', { timeout: 60000 }, async () => {
   assert.equal(end.exit_status, 0);
 });
 
-test('cp: files and folders both ways', { timeout: 180000 }, async () => {
+test('cp: files and folders both ways', { timeout: 180000 * SLOW }, async () => {
   const data = crypto.randomBytes(3 << 20);
   fs.writeFileSync(`${scratch}/big`, data);
   await a.cli('cp', `${scratch}/big`, 'one:Uploads/');
@@ -117,7 +117,7 @@ test('cp: files and folders both ways', { timeout: 180000 }, async () => {
   assert.ok(!fs.existsSync(`${scratch}/x`));
 });
 
-test('cp: a guest that lies cannot write outside the destination', { timeout: 120000 }, async () => {
+test('cp: a guest that lies cannot write outside the destination', { timeout: 120000 * SLOW }, async () => {
   await a.exec('one', 'sh', '-c', 'mkdir -p evil && cd evil && ln -s /tmp out && ln -s ../../../.. up && echo x > ok && mkfifo pipe && ln -s /etc/passwd p && chmod 4755 ok');
   const target = `${scratch}/evil`;
   await a.tryCli('cp', 'one:evil', target);
@@ -130,7 +130,7 @@ test('cp: a guest that lies cannot write outside the destination', { timeout: 12
   assert.ok(!fs.existsSync('/tmp/ok'));
 });
 
-test('open and screenshot, in each format', { timeout: 120000 }, async () => {
+test('open and screenshot, in each format', { timeout: 120000 * SLOW }, async () => {
   const opened = await a.json('open', 'one', 'http://shop.test/world');
   assert.equal(opened.url, 'http://shop.test/world');
   assert.equal(opened.title, 'World');
@@ -144,12 +144,12 @@ test('open and screenshot, in each format', { timeout: 120000 }, async () => {
     assert.equal(bytes.toString('latin1', 0, magic.length), magic);
     assert.ok(bytes.length > 2000);
   }
-  const refused = await a.tryCli('open', 'one', 'http://bank.test/', { timeout: 90000 });
+  const refused = await a.tryCli('open', 'one', 'http://bank.test/', { timeout: 90000 * SLOW });
   assert.equal(refused.status, 1);
   assert.match(refused.stderr, /bank\.test|ERR_|not allowed/);
 });
 
-test('log and events: who did what, in order; followed live', { timeout: 120000 }, async () => {
+test('log and events: who did what, in order; followed live', { timeout: 120000 * SLOW }, async () => {
   const log = await a.json('log', 'one');
   const types = log.events.map((e) => e.type);
   for (const t of ['agent.created', 'agent.running', 'browser.up']) assert.ok(types.includes(t), `${t} in ${types}`);
@@ -164,7 +164,7 @@ test('log and events: who did what, in order; followed live', { timeout: 120000 
   await a.cli('policy', 'one', 'remove', 'cdn.test');
 });
 
-test('files over the API: list, put, get, delete', { timeout: 90000 }, async () => {
+test('files over the API: list, put, get, delete', { timeout: 90000 * SLOW }, async () => {
   const where = '/v1/agents/one/files/Uploads/new.txt';
   assert.ok((await a.api('PUT', where, Buffer.from('content'), { headers: { 'content-type': 'application/octet-stream' } })).status < 300);
   assert.equal((await a.api('GET', where)).raw.toString(), 'content');
@@ -175,7 +175,7 @@ test('files over the API: list, put, get, delete', { timeout: 90000 }, async () 
   assert.ok([403, 404].includes((await a.api('GET', '/v1/agents/one/files//etc/shadow')).status));
 });
 
-test('/openapi.json passes a validator and names the routes; /healthz and /metrics answer', { timeout: 60000 }, async () => {
+test('/openapi.json passes a validator and names the routes; /healthz and /metrics answer', { timeout: 60000 * SLOW }, async () => {
   const r = await a.api('GET', '/openapi.json', undefined, { token: null });
   assert.equal(r.status, 200);
   const result = await new Validator().validate(r.body);
@@ -188,8 +188,8 @@ test('/openapi.json passes a validator and names the routes; /healthz and /metri
   assert.match(metrics.raw.toString(), /^# TYPE berth_/m);
 });
 
-test('long requests tell their progress', { timeout: 180000 }, async () => {
-  const r = await a.api('POST', '/v1/agents/one/restart', undefined, { headers: { accept: 'text/event-stream' }, timeout: 150000 });
+test('long requests tell their progress', { timeout: 180000 * SLOW }, async () => {
+  const r = await a.api('POST', '/v1/agents/one/restart', undefined, { headers: { accept: 'text/event-stream' }, timeout: 150000 * SLOW });
   assert.equal(r.status, 200);
   const text = r.raw.toString();
   assert.match(text, /event: progress\ndata: \{"step"/);

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
 
-import { Appliance, sleep, until } from '../lib/appliance.mjs';
+import { Appliance, SLOW, sleep, until } from '../lib/appliance.mjs';
 import { loadNotes, playwrightFlow, puppeteerFlow, saveNotes, sha256, signIn, whoAmI } from '../lib/flow.mjs';
 import { DOWNLOAD_NAME, SCRIPTS_TEXT } from '../lib/sites.mjs';
 
@@ -24,15 +24,15 @@ before(
     await a.create('one', '--allow', 'shop.test', '--allow', 'bank.test');
     token = (await a.lines('token', 'create', '--role', 'agent', '--agent', 'one')).at(-1);
   },
-  { timeout: 200000 },
+  { timeout: 200000 * SLOW },
 );
-after(() => a?.destroy(), { timeout: 180000 });
+after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 /** A connected Playwright page in the agent's own (persistent) context. */
 async function connect(...args) {
   const browser = await chromium.connectOverCDP(...args);
   const page = await browser.contexts()[0].newPage();
-  page.setDefaultTimeout(45000);
+  page.setDefaultTimeout(45000 * SLOW);
   return { browser, page };
 }
 
@@ -50,14 +50,14 @@ async function fetchDownload(download) {
   return file.raw;
 }
 
-test('Playwright by URL: the whole flow over two sites', { timeout: 180000 }, async () => {
+test('Playwright by URL: the whole flow over two sites', { timeout: 180000 * SLOW }, async () => {
   const { browser, page } = await connect(`${a.base}/v1/agents/one?token=${token}`);
   await playwrightFlow(page, { base: SHOP, other: BANK, user: 'mara', fetchDownload });
   await page.close();
   await browser.close();
 });
 
-test('Playwright by the ws URL that `berth cdp` prints', { timeout: 90000 }, async () => {
+test('Playwright by the ws URL that `berth cdp` prints', { timeout: 90000 * SLOW }, async () => {
   const url = await a.cdp('one');
   assert.match(url, /^ws:\/\/127\.0\.0\.1:\d+\/v1\/agents\/one\/cdp\?token=\S+$/);
   const { browser, page } = await connect(url);
@@ -66,14 +66,14 @@ test('Playwright by the ws URL that `berth cdp` prints', { timeout: 90000 }, asy
   await browser.close();
 });
 
-test('Playwright by URL with a header, and over plain HTTP', { timeout: 90000 }, async () => {
+test('Playwright by URL with a header, and over plain HTTP', { timeout: 90000 * SLOW }, async () => {
   const { browser, page } = await connect(`${a.base}/v1/agents/one`, { headers: { authorization: `Bearer ${token}` } });
   await signIn(page, 'http://shop.test', 'plain');
   await page.close();
   await browser.close();
 });
 
-test('a client that closes its browser leaves the agent with its tabs', { timeout: 90000 }, async () => {
+test('a client that closes its browser leaves the agent with its tabs', { timeout: 90000 * SLOW }, async () => {
   const first = await connect(await a.cdp('one'));
   await first.page.goto(`${SHOP}/world`);
   await first.browser.close();
@@ -85,19 +85,19 @@ test('a client that closes its browser leaves the agent with its tabs', { timeou
   await second.browser.close();
 });
 
-test('Puppeteer by browserWSEndpoint, with a file from the guest', { timeout: 120000 }, async () => {
+test('Puppeteer by browserWSEndpoint, with a file from the guest', { timeout: 120000 * SLOW }, async () => {
   const data = crypto.randomBytes(150000);
   const put = await a.api('PUT', '/v1/agents/one/files/Uploads/photo.raw', data, { token, headers: { 'content-type': 'application/octet-stream' } });
   assert.ok([200, 201, 204].includes(put.status), `${put.status} ${put.raw}`);
   const browser = await puppeteer.connect({ browserWSEndpoint: await a.cdp('one'), defaultViewport: null });
   const page = await browser.newPage();
-  page.setDefaultTimeout(45000);
+  page.setDefaultTimeout(45000 * SLOW);
   await puppeteerFlow(browser, page, { base: SHOP, other: BANK, user: 'nora', upload: { path: '/home/agent/Uploads/photo.raw', data } });
   await page.close();
   await browser.disconnect();
 });
 
-test('Puppeteer by browserURL through `berth port`, which closes again', { timeout: 120000 }, async () => {
+test('Puppeteer by browserURL through `berth port`, which closes again', { timeout: 120000 * SLOW }, async () => {
   const { port } = await a.json('port', 'one');
   assert.ok(port > 0);
   const browser = await puppeteer.connect({ browserURL: `http://127.0.0.1:${port}`, defaultViewport: null });
@@ -110,7 +110,7 @@ test('Puppeteer by browserURL through `berth port`, which closes again', { timeo
   await assert.rejects(fetch(`http://127.0.0.1:${port}/json/version`));
 });
 
-test('the screenshot is what Chromium itself captures', { timeout: 90000 }, async () => {
+test('the screenshot is what Chromium itself captures', { timeout: 90000 * SLOW }, async () => {
   await a.cli('open', 'one', `${SHOP}/world`);
   const file = path.join(a.state, '..', `shot-${process.pid}.png`);
   await a.cli('screenshot', 'one', file);
@@ -126,15 +126,15 @@ test('the screenshot is what Chromium itself captures', { timeout: 90000 }, asyn
   assert.equal(sha256(taken), sha256(own));
 });
 
-test('log-in, storage and files hold over stop and start', { timeout: 180000 }, async () => {
+test('log-in, storage and files hold over stop and start', { timeout: 180000 * SLOW }, async () => {
   let { browser, page } = await connect(await a.cdp('one'));
   await signIn(page, SHOP, 'hanna');
   await saveNotes(page, SHOP);
   await browser.close();
   assert.equal((await a.exec('one', 'sh', '-c', 'echo kept > ~/note')).status, 0);
-  await a.cli('stop', 'one', { timeout: 90000 });
+  await a.cli('stop', 'one', { timeout: 90000 * SLOW });
   assert.equal((await a.show('one')).state, 'stopped');
-  await a.cli('start', 'one', { timeout: 150000 });
+  await a.cli('start', 'one', { timeout: 150000 * SLOW });
   assert.equal((await a.exec('one', 'cat', 'note')).stdout, 'kept\n');
   ({ browser, page } = await connect(await a.cdp('one')));
   assert.equal(await whoAmI(page, SHOP), 'hanna');
@@ -142,7 +142,7 @@ test('log-in, storage and files hold over stop and start', { timeout: 180000 }, 
   await browser.close();
 });
 
-test('the log-in holds after QEMU was killed', { timeout: 240000 }, async () => {
+test('the log-in holds after QEMU was killed', { timeout: 240000 * SLOW }, async () => {
   let { browser, page } = await connect(await a.cdp('one'));
   await signIn(page, SHOP, 'olga');
   await browser.close();

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { Appliance, run } from '../lib/appliance.mjs';
+import { Appliance, SLOW, run } from '../lib/appliance.mjs';
 import { signIn, whoAmI } from '../lib/flow.mjs';
 
 const SHOP = 'https://shop.test';
@@ -16,18 +16,18 @@ before(
     a = await Appliance.start();
     for (const name of ['left', 'right']) agents[name] = await a.create(name, '--allow', 'shop.test');
   },
-  { timeout: 300000 },
+  { timeout: 300000 * SLOW },
 );
-after(() => a?.destroy(), { timeout: 180000 });
+after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 async function page(name) {
   const browser = await chromium.connectOverCDP(await a.cdp(name));
   const p = await browser.contexts()[0].newPage();
-  p.setDefaultTimeout(45000);
+  p.setDefaultTimeout(45000 * SLOW);
   return { browser, p };
 }
 
-test('cookies', { timeout: 120000 }, async () => {
+test('cookies', { timeout: 120000 * SLOW }, async () => {
   const left = await page('left');
   const right = await page('right');
   await signIn(left.p, SHOP, 'lea');
@@ -38,7 +38,7 @@ test('cookies', { timeout: 120000 }, async () => {
   await right.browser.close();
 });
 
-test('files and identity', { timeout: 60000 }, async () => {
+test('files and identity', { timeout: 60000 * SLOW }, async () => {
   assert.equal((await a.exec('left', 'sh', '-c', 'echo secret > /home/agent/secret; hostname')).stdout, 'left\n');
   const r = await a.exec('right', 'sh', '-c', 'ls -A /home/agent; hostname');
   assert.match(r.stdout, /right\n$/);
@@ -49,7 +49,7 @@ test('files and identity', { timeout: 60000 }, async () => {
   assert.notEqual(ids[0][1], ids[1][1]);
 });
 
-test('network: a listener in one is nothing to the other, nor are the host and the daemon', { timeout: 120000 }, async () => {
+test('network: a listener in one is nothing to the other, nor are the host and the daemon', { timeout: 120000 * SLOW }, async () => {
   await a.exec('left', 'sh', '-c', 'cd /tmp && nohup python3 -m http.server 8099 --bind 0.0.0.0 >/dev/null 2>&1 & sleep 3');
   assert.match((await a.exec('left', 'curl', '-sS', '-m', '8', '-o', '/dev/null', '-w', '%{http_code}', 'http://10.0.2.15:8099/')).stdout, /200/);
   // The guest's own addresses are the same everywhere: the other's listener must not answer there.
@@ -66,14 +66,14 @@ test('network: a listener in one is nothing to the other, nor are the host and t
   }
 });
 
-test('network: the host sees nothing of a guest', { timeout: 60000 }, async () => {
+test('network: the host sees nothing of a guest', { timeout: 60000 * SLOW }, async () => {
   const r = await run('curl', ['-sS', '-m', '4', 'http://10.0.2.15:8099/']);
   assert.notEqual(r.status, 0);
   const devices = (await run('ip', ['-o', 'link'])).stdout.toString();
   assert.doesNotMatch(devices, /tap/);
 });
 
-test('processes: each QEMU has a user of its own and cannot see the other agent', { timeout: 60000 }, async () => {
+test('processes: each QEMU has a user of its own and cannot see the other agent', { timeout: 60000 * SLOW }, async () => {
   const left = (await a.pids(agents.left)).qemu;
   const right = (await a.pids(agents.right)).qemu;
   const owner = async (pid) => (await run('stat', ['-c', '%u', `/proc/${pid}`])).stdout.toString().trim();
@@ -96,14 +96,14 @@ test('processes: each QEMU has a user of its own and cannot see the other agent'
   assert.notEqual(await ns(left), await ns(right));
 });
 
-test("an agent's disk is its own user's alone", { timeout: 60000 }, async () => {
+test("an agent's disk is its own user's alone", { timeout: 60000 * SLOW }, async () => {
   const [l, r] = await Promise.all(['left', 'right'].map(async (n) => (await run('stat', ['-c', '%u %a', `${a.state}/agents/${agents[n].id}`])).stdout.toString().trim()));
   assert.match(l, / 700$/);
   assert.match(r, / 700$/);
   assert.notEqual(l, r);
 });
 
-test("one agent's token does not open the other", { timeout: 60000 }, async () => {
+test("one agent's token does not open the other", { timeout: 60000 * SLOW }, async () => {
   const token = (await a.lines('token', 'create', '--role', 'agent', '--agent', 'left')).at(-1);
   assert.equal((await a.api('GET', '/v1/agents/left/json/version', undefined, { token })).status, 200);
   for (const where of ['/v1/agents/right/json/version', '/v1/agents/right', '/v1/agents/right/screenshot', '/v1/agents/right/files/secret', '/v1/agents/right/policy'])

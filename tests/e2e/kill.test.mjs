@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { Appliance, cgroups, netNamespaces, processes, remains, until } from '../lib/appliance.mjs';
+import { Appliance, SLOW, cgroups, netNamespaces, processes, remains, until } from '../lib/appliance.mjs';
 import { saveNotes, signIn, whoAmI } from '../lib/flow.mjs';
 
 const SHOP = 'https://shop.test';
@@ -21,14 +21,14 @@ before(
     a = await Appliance.start();
     agent = await a.create('one', '--allow', 'shop.test');
   },
-  { timeout: 200000 },
+  { timeout: 200000 * SLOW },
 );
-after(() => a?.destroy(), { timeout: 180000 });
+after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 async function connect() {
   const browser = await chromium.connectOverCDP(await a.cdp('one'));
   const page = await browser.contexts()[0].newPage();
-  page.setDefaultTimeout(60000);
+  page.setDefaultTimeout(60000 * SLOW);
   return { browser, page };
 }
 
@@ -45,7 +45,7 @@ async function killAndWait(part) {
   return old;
 }
 
-test('berthd: the open connection does not notice', { timeout: 120000 }, async () => {
+test('berthd: the open connection does not notice', { timeout: 120000 * SLOW }, async () => {
   const { browser, page } = await connect();
   await signIn(page, SHOP, 'dora');
   const was = await a.pids(agent);
@@ -66,7 +66,7 @@ test('berthd: the open connection does not notice', { timeout: 120000 }, async (
   await again.browser.close();
 });
 
-test('berth-gateway: clients reconnect, tabs are still open', { timeout: 120000 }, async () => {
+test('berth-gateway: clients reconnect, tabs are still open', { timeout: 120000 * SLOW }, async () => {
   const first = await connect();
   await first.page.goto(`${SHOP}/form`);
   await first.page.fill('#what', 'typed before');
@@ -83,7 +83,7 @@ test('berth-gateway: clients reconnect, tabs are still open', { timeout: 120000 
   await second.browser.close();
 });
 
-test('berth-policy: closed while it is gone, back by itself with the same rules', { timeout: 120000 }, async () => {
+test('berth-policy: closed while it is gone, back by itself with the same rules', { timeout: 120000 * SLOW }, async () => {
   const { browser, page } = await connect();
   await page.goto(`${SHOP}/world`);
   await killAndWait('policy');
@@ -96,7 +96,7 @@ test('berth-policy: closed while it is gone, back by itself with the same rules'
   assert.match(types, /policy\.up/);
 });
 
-test('Chromium: the guest starts it again, the address stays, the log-in too', { timeout: 150000 }, async () => {
+test('Chromium: the guest starts it again, the address stays, the log-in too', { timeout: 150000 * SLOW }, async () => {
   const { browser, page } = await connect();
   const url = await a.cdp('one');
   await signIn(page, SHOP, 'emma');
@@ -109,13 +109,13 @@ test('Chromium: the guest starts it again, the address stays, the log-in too', {
   await until('the browser is up', 60000, async () => (await a.show('one')).browser === 'up');
   const next = await chromium.connectOverCDP(url);
   const p = await next.contexts()[0].newPage();
-  p.setDefaultTimeout(60000);
+  p.setDefaultTimeout(60000 * SLOW);
   await p.goto(`${SHOP}/world`);
   await next.close();
   assert.equal((await a.pids(agent)).qemu, was.qemu);
 });
 
-test('QEMU: the machine is started again, its files are there', { timeout: 200000 }, async () => {
+test('QEMU: the machine is started again, its files are there', { timeout: 200000 * SLOW }, async () => {
   await a.exec('one', 'sh', '-c', 'echo kept > ~/kept; sync');
   const was = await a.show('one');
   await killAndWait('qemu');
@@ -126,24 +126,24 @@ test('QEMU: the machine is started again, its files are there', { timeout: 20000
   assert.equal((await a.exec('one', 'cat', 'kept')).stdout, 'kept\n');
 });
 
-test('the supervisor: berthd and the agents go on or end as a whole, and `berth up` works again', { timeout: 200000 }, async () => {
+test('the supervisor: berthd and the agents go on or end as a whole, and `berth up` works again', { timeout: 200000 * SLOW }, async () => {
   const was = await a.pids(agent);
   process.kill(was.supervisor, 'SIGKILL');
   await until('the supervisor is gone', 10000, () => !alive(was.supervisor));
   await a.up();
   await until('the agent runs', 120000, async () => {
     const now = await a.show('one').catch(() => null);
-    if (now?.state === 'stopped') await a.tryCli('start', 'one', { timeout: 120000 });
+    if (now?.state === 'stopped') await a.tryCli('start', 'one', { timeout: 120000 * SLOW });
     return now?.state === 'running' && now.browser === 'up';
   });
   assert.equal((await a.show('one')).id, agent.id);
   assert.equal((await a.exec('one', 'cat', 'kept')).stdout, 'kept\n');
 });
 
-test('rm takes everything of the agent, down everything of the appliance', { timeout: 200000 }, async () => {
+test('rm takes everything of the agent, down everything of the appliance', { timeout: 200000 * SLOW }, async () => {
   const other = await a.create('two');
   const { qemu, policy } = await a.pids(other);
-  await a.cli('rm', 'two', { timeout: 90000 });
+  await a.cli('rm', 'two', { timeout: 90000 * SLOW });
   for (const pid of [qemu, policy]) assert.ok(!alive(pid), `process ${pid} is still there`);
   for (const p of [`agents/${other.id}`, `run/agents/${other.id}`, `run/ns/${other.id}`]) assert.ok(!fs.existsSync(`${a.state}/${p}`), p);
   assert.ok(!cgroups().some((c) => c.includes(other.id)), 'its cgroup is still there');
@@ -159,6 +159,6 @@ test('rm takes everything of the agent, down everything of the appliance', { tim
   await a.up();
   const list = (await a.json('ls')).agents;
   assert.deepEqual(list.map((x) => x.name), ['one']);
-  await a.cli('rm', 'one', { timeout: 60000 });
+  await a.cli('rm', 'one', { timeout: 60000 * SLOW });
   assert.deepEqual(fs.readdirSync(`${a.state}/agents`), []);
 });

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { Appliance, internet, resetInternet, sleep, until } from '../lib/appliance.mjs';
+import { Appliance, SLOW, internet, resetInternet, sleep, until } from '../lib/appliance.mjs';
 
 let a;
 before(
@@ -13,9 +13,9 @@ before(
     await a.create('shut');
     await a.create('shop', '--allow', 'shop.test');
   },
-  { timeout: 300000 },
+  { timeout: 300000 * SLOW },
 );
-after(() => a?.destroy(), { timeout: 180000 });
+after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 /** curl inside an agent: the HTTP status, or "no: exit status". */
 async function curl(agent, ...args) {
@@ -25,7 +25,7 @@ async function curl(agent, ...args) {
 
 const refused = (v) => typeof v === 'string';
 
-test('without --allow nothing leaves', { timeout: 120000 }, async () => {
+test('without --allow nothing leaves', { timeout: 120000 * SLOW }, async () => {
   await resetInternet();
   for (const where of ['https://shop.test/', 'http://shop.test/', 'http://203.0.113.10/', 'https://198.51.100.66/', 'http://evil.test/'])
     assert.ok(refused(await curl('shut', where)), where);
@@ -43,7 +43,7 @@ test('without --allow nothing leaves', { timeout: 120000 }, async () => {
   assert.equal(seen.datagrams, 0);
 });
 
-test('with --allow exactly that name', { timeout: 180000 }, async () => {
+test('with --allow exactly that name', { timeout: 180000 * SLOW }, async () => {
   await resetInternet();
   assert.equal(await curl('shop', 'https://shop.test/'), 200);
   assert.equal(await curl('shop', 'http://shop.test/'), 200);
@@ -75,12 +75,12 @@ test('with --allow exactly that name', { timeout: 180000 }, async () => {
   assert.ok(seen.dns.every((q) => ['A', 'AAAA'].includes(q.type)), JSON.stringify(seen.dns));
 });
 
-test('a page that tries to leak gets nowhere', { timeout: 120000 }, async () => {
+test('a page that tries to leak gets nowhere', { timeout: 120000 * SLOW }, async () => {
   const browser = await chromium.connectOverCDP(await a.cdp('shop'));
   const page = await browser.contexts()[0].newPage();
   await resetInternet();
-  await page.goto('https://shop.test/leak', { timeout: 45000 });
-  await page.waitForFunction(() => document.title === 'Leak done', undefined, { timeout: 90000 });
+  await page.goto('https://shop.test/leak', { timeout: 45000 * SLOW });
+  await page.waitForFunction(() => document.title === 'Leak done', undefined, { timeout: 90000 * SLOW });
   const out = JSON.parse(await page.textContent('#out'));
   assert.deepEqual(Object.entries(out).filter(([, v]) => v === 'reached'), []);
   assert.ok(Object.keys(out).length >= 10);
@@ -91,7 +91,7 @@ test('a page that tries to leak gets nowhere', { timeout: 120000 }, async () => 
   assert.deepEqual(seen.dns.filter((q) => q.name !== 'shop.test'), []);
 });
 
-test('the log says what was refused; allow opens it; remove closes it again', { timeout: 120000 }, async () => {
+test('the log says what was refused; allow opens it; remove closes it again', { timeout: 120000 * SLOW }, async () => {
   const denied = await a.json('policy', 'shop', 'log', '--denied');
   assert.ok(denied.entries.some((e) => e.name === 'evil.test' && e.verdict === 'deny'), JSON.stringify(denied).slice(0, 2000));
   assert.ok(denied.entries.every((e) => e.verdict === 'deny'));
@@ -104,18 +104,18 @@ test('the log says what was refused; allow opens it; remove closes it again', { 
   assert.equal(await curl('shop', 'https://shop.test/'), 200);
 });
 
-test('a rule taken away cuts the connection it had let through', { timeout: 120000 }, async () => {
+test('a rule taken away cuts the connection it had let through', { timeout: 120000 * SLOW }, async () => {
   await a.cli('policy', 'shop', 'allow', 'bank.test');
   const browser = await chromium.connectOverCDP(await a.cdp('shop'));
   const page = await browser.contexts()[0].newPage();
-  await page.goto('https://bank.test/socket', { timeout: 45000 });
+  await page.goto('https://bank.test/socket', { timeout: 45000 * SLOW });
   await page.waitForFunction(() => document.querySelector('#log').textContent.includes('echo: hello'));
   await a.cli('policy', 'shop', 'remove', 'bank.test');
-  await page.waitForFunction(() => document.querySelector('#state').textContent !== 'open', undefined, { timeout: 15000 });
+  await page.waitForFunction(() => document.querySelector('#state').textContent !== 'open', undefined, { timeout: 15000 * SLOW });
   await browser.close();
 });
 
-test('wildcards and ports mean what they say', { timeout: 120000 }, async () => {
+test('wildcards and ports mean what they say', { timeout: 120000 * SLOW }, async () => {
   await a.cli('policy', 'shut', 'allow', '*.shop.test', 'shop.test:8443');
   assert.equal(await curl('shut', 'https://www.shop.test/'), 200);
   assert.equal(await curl('shut', 'https://shop.test:8443/'), 200);
@@ -125,14 +125,14 @@ test('wildcards and ports mean what they say', { timeout: 120000 }, async () => 
   assert.ok(refused(await curl('shut', 'https://www.shop.test/')));
 });
 
-test('allowed names that resolve to inner addresses stay shut', { timeout: 120000 }, async () => {
+test('allowed names that resolve to inner addresses stay shut', { timeout: 120000 * SLOW }, async () => {
   await a.cli('policy', 'shut', 'allow', 'loop.test', 'inside.test', 'metadata.test');
   for (const name of ['loop.test', 'inside.test', 'metadata.test']) assert.ok(refused(await curl('shut', `http://${name}/`)), name);
 });
 
-test('the policy holds over a restart, from the first packet', { timeout: 240000 }, async () => {
+test('the policy holds over a restart, from the first packet', { timeout: 240000 * SLOW }, async () => {
   await a.cli('policy', 'shop', 'allow', 'cdn.test');
-  await a.cli('restart', 'shop', { timeout: 180000 });
+  await a.cli('restart', 'shop', { timeout: 180000 * SLOW });
   await until('shop is up', 60000, async () => (await a.show('shop')).browser === 'up');
   assert.deepEqual((await a.json('policy', 'shop', 'show')).rules, ['shop.test', 'cdn.test']);
   assert.equal(await curl('shop', 'https://cdn.test/'), 200);

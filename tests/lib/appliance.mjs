@@ -12,11 +12,13 @@ export const WORLD = process.env.WORLD_DIR;
 const IMAGES = process.env.BERTH_TEST_IMAGES;
 const KEEP = process.env.BERTH_TEST_KEEP === '1';
 
+/** What time limits are multiplied by: sanitizers and busy machines are slower. */
+export const SLOW = Number(process.env.BERTH_TEST_SLOW ?? (process.env.ASAN_OPTIONS ? 2 : 1));
 export const sleep = (ms) => new Promise((ok) => setTimeout(ok, ms));
 
 /** Waits until fn gives something true; that something. Fails after ms with what fn last threw. */
 export async function until(what, ms, fn, every = 200) {
-  const end = Date.now() + ms;
+  const end = Date.now() + ms * SLOW;
   let last;
   for (;;) {
     try {
@@ -40,7 +42,7 @@ export function run(program, args, { input, timeout = 120000, env = {} } = {}) {
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       reject(new Error(`${path.basename(program)} ${args.join(' ')}: not done after ${timeout / 1000} s\n${Buffer.concat(err)}`));
-    }, timeout);
+    }, timeout * SLOW);
     child.stdout.on('data', (d) => out.push(d));
     child.stderr.on('data', (d) => err.push(d));
     child.stdin.on('error', () => {});
@@ -143,7 +145,8 @@ export class Appliance {
   }
 
   async json(...args) {
-    return JSON.parse((await this.cli(...args, '--json')).stdout);
+    const options = typeof args.at(-1) === 'object' ? [args.pop()] : [];
+    return JSON.parse((await this.cli(...args, '--json', ...options)).stdout);
   }
 
   async lines(...args) {
