@@ -5,6 +5,7 @@
 #include "util.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <sodium.h>
 
 static const char usage[] = "usage: berth-gateway [--state DIR] [--listen ADDR:PORT]\n"
@@ -49,6 +50,9 @@ int main(int argc, char **argv)
 	if (!state)
 		state = paths_default_state();
 	log_init("berth-gateway", LOG_INFO);
+	/* Pieces of large messages come and go: giving their pages back each time costs more than they do. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 4 << 20);
 	if (sodium_init() < 0)
 		die("libsodium cannot start");
 	if (gateway_run(state, listen, &err) < 0) {
