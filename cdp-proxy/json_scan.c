@@ -270,8 +270,6 @@ static ssize_t in_number(struct json_scan *s, const uint8_t *c, uint64_t at)
 
 static int between_values(struct json_scan *s, const uint8_t *c, uint64_t at)
 {
-	if (is_space(*c))
-		return 0;
 	switch ((enum state)s->state) {
 	case S_FIRST_KEY:
 		if (*c == '}')
@@ -317,12 +315,18 @@ static int between_values(struct json_scan *s, const uint8_t *c, uint64_t at)
 /* The bytes taken (at least one, or 0 when a number ended), or a negative errno. */
 static ssize_t step(struct json_scan *s, const uint8_t *p, size_t n, uint64_t at)
 {
+	size_t spaces = 0;
 	int r;
 
 	if (s->state == S_STRING)
 		return in_string(s, p, n, at);
 	if (s->state >= S_MINUS && s->state <= S_EXPONENT)
 		return in_number(s, p, at);
+	if (is_space(*p) && s->state != S_ESCAPE && s->state != S_HEX && s->state != S_WORD) {
+		while (spaces < n && is_space(p[spaces]))
+			spaces++;
+		return (ssize_t)spaces;
+	}
 	r = s->state == S_ESCAPE ? in_escape(s, p)
 	    : s->state == S_HEX  ? in_hex(s, p)
 	    : s->state == S_WORD ? in_word(s, p, at)

@@ -61,22 +61,30 @@ static void send_all(struct ws *w, const void *data, size_t n)
 		die("the connection ended");
 }
 
-/* A text message of n bytes that begins with text, is filled with spaces, and masked with zeroes.
- */
+/* A text message: text, and before its last brace, if n is larger, a string that makes it n bytes
+ * long. Masked with zeroes. */
 static void send_message(struct ws *w, const char *text, uint64_t n)
 {
-	static uint8_t spaces[65536];
-	struct ws_header h = {
-		.op = WS_TEXT, .fin = true, .masked = true, .len = MAX(n, strlen(text))};
+	static const char key[] = ",\"fill\":\"";
+	static uint8_t filler[65536];
+	size_t len = strlen(text);
+	bool large = n > len + sizeof(key) + 2;
+	struct ws_header h = {.op = WS_TEXT, .fin = true, .masked = true, .len = large ? n : len};
 	uint8_t head[WS_HEADER_MAX + 256];
 	size_t k = ws_write_header(head, &h);
-	uint64_t left = h.len - strlen(text);
+	uint64_t left = n - (len - 1) - (sizeof(key) - 1) - 2;
 
-	memset(spaces, ' ', sizeof(spaces));
-	memcpy(head + k, text, strlen(text));
-	send_all(w, head, k + strlen(text));
-	for (; left; left -= MIN(left, sizeof(spaces)))
-		send_all(w, spaces, MIN(left, sizeof(spaces)));
+	memcpy(head + k, text, len);
+	if (!large) {
+		send_all(w, head, k + len);
+		return;
+	}
+	memcpy(head + k + len - 1, key, sizeof(key) - 1);
+	memset(filler, 'x', sizeof(filler));
+	send_all(w, head, k + len - 1 + sizeof(key) - 1);
+	for (; left; left -= MIN(left, sizeof(filler)))
+		send_all(w, filler, MIN(left, sizeof(filler)));
+	send_all(w, "\"}", 2);
 }
 
 static struct ws_header read_header(struct ws *w)
