@@ -24,9 +24,8 @@
  */
 #define PIECE 8u /* marks a chunk as a piece of its own */
 #define CLOSE_MS 5000
-#define WRITE_MAX (1 << 20)
+#define SEND_AT_ONCE (1 << 20)
 #define MAX_FDS 8192
-#define WRITE_MAX (264u << 10) /* libwebsockets sends no more at once; the rest it copies */
 
 struct ws_conn {
 	struct http_conn *c;
@@ -51,8 +50,8 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 
 /* tx_packet_size: what one write hands to the kernel at once; above it libwebsockets copies the rest aside. */
 static const struct lws_protocols protocols[] = {
-	{.name = "berth", .callback = on_lws, .rx_buffer_size = WS_PIECE_MAX, .tx_packet_size = WRITE_MAX},
-	{.name = "berth.exec.v1", .callback = on_lws, .rx_buffer_size = WS_PIECE_MAX, .tx_packet_size = WRITE_MAX},
+	{.name = "berth", .callback = on_lws, .rx_buffer_size = WS_PIECE_MAX, .tx_packet_size = SEND_AT_ONCE},
+	{.name = "berth.exec.v1", .callback = on_lws, .rx_buffer_size = WS_PIECE_MAX, .tx_packet_size = SEND_AT_ONCE},
 	{.name = NULL},
 };
 
@@ -368,7 +367,7 @@ struct lws_side *lws_side_new(struct gateway *gw, struct err *err)
 		.options = LWS_SERVER_OPTION_LIBUV,
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
-		.pt_serv_buf_size = WRITE_MAX,
+		.pt_serv_buf_size = SEND_AT_ONCE,
 		.max_http_header_data = 4096,
 		.fd_limit_per_thread = MAX_FDS,
 		.user = s,
