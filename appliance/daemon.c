@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/file.h>
 
 #define END_MS 2000 /* for the last answers to be read */
 
@@ -43,17 +42,21 @@ static int make_folders(const char *state, struct err *err)
 	return r;
 }
 
-/* Two daemons on one state folder would take each other's agents. */
+/*
+ * Two daemons on one state folder would take each other's agents. A POSIX lock: unlike flock's, no child has a part in
+ * it, so one that has not reached exec when berthd is killed does not hold up the next.
+ */
 static int take_lock(struct daemon *d, struct err *err)
 {
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	AUTOFREE char *path = path_in(d->state, "run/berthd.lock");
 
 	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock < 0)
 		return err_sys(err, "cannot open %s", path);
-	if (flock(d->lock, LOCK_EX | LOCK_NB) == 0)
+	if (fcntl(d->lock, F_SETLK, &whole) == 0)
 		return 0;
-	if (errno != EWOULDBLOCK)
+	if (errno != EAGAIN && errno != EACCES)
 		return err_sys(err, "cannot lock %s", path);
 	err_set(err, EALREADY, "a berthd runs already on %s", d->state);
 	return err_hint(err, "berth down ends it");

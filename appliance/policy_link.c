@@ -327,12 +327,18 @@ static int attach(struct policy_link *l, pid_t pid, struct err *err)
 	return ask(l, ID_HELLO, "hello", cJSON_CreateObject()) < 0 ? err_set(err, EPIPE, "it does not listen") : 0;
 }
 
-/* In the child: descriptors 3 and 4 in place, everything else closed, a session of its own. */
-static void child(const char *program, char *const argv[], char *const envp[], int sock, int ns)
+/*
+ * In the child: descriptors 3 and 4 in place, everything else closed, a session of its own. It goes on only when berthd
+ * says that it has written its name down (a byte from `go`), so that none runs that a next berthd would not find.
+ */
+static void child(const char *program, char *const argv[], char *const envp[], int sock, int ns, int go)
 {
 	sigset_t none;
 	int null = open("/dev/null", O_RDONLY);
+	char byte;
 
+	if (read(go, &byte, 1) != 1)
+		_exit(125);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
@@ -351,7 +357,8 @@ static pid_t spawn(struct policy_link *l, struct err *err)
 {
 	AUTOFREE char *sock_path = run_path(l, "policy.sock"), *pid_path = run_path(l, "policy.pid");
 	AUTOFREE char *env_state = xasprintf("BERTH_STATE=%s", l->state), *env_log = NULL;
-	AUTOFD int sock = -1, ns = -1;
+	AUTOFD int sock = -1, ns = -1, go = -1, wait = -1;
+	int ends[2];
 	char arg_agent[] = "--agent", arg_name[] = "--name", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	char *argv[] = {l->program, arg_agent, l->id, arg_name, l->name, NULL};
 	char *envp[] = {env_state, path, NULL, NULL};
@@ -368,15 +375,22 @@ static pid_t spawn(struct policy_link *l, struct err *err)
 	ns = netns_open(l->state, l->id, err);
 	if (ns < 0)
 		return ns;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, "cannot start %s", l->program);
+	wait = ends[0];
+	go = ends[1];
 	pid = fork();
-	if (pid == 0)
-		child(l->program, argv, envp, sock, ns);
+	if (pid == 0) {
+		close(go);
+		child(l->program, argv, envp, sock, ns, wait);
+	}
 	if (pid < 0)
 		return err_sys(err, "cannot start %s", l->program);
-	if (process_write_file(pid_path, pid, err) < 0) {
-		kill_session(pid);
+	if (process_write_file(pid_path, pid, err) < 0 || write_all(go, "", 1) < 0) {
+		close(steal_fd(&go));
+		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		return err ? err->code : -EIO;
+		return err && err->code < 0 ? err->code : -EIO;
 	}
 	return pid;
 }

@@ -177,21 +177,35 @@ static struct vm *watch(uv_loop_t *loop, pid_t pid, const struct vm_callbacks *c
 	return vm;
 }
 
-static pid_t run_qemu(const char *state)
+/* It lives only once its name is written down, like the real one. */
+static pid_t run_qemu(const char *state, const char *pid_file)
 {
 	AUTOFREE char *folder = path_in(state, "qemus"), *path = NULL;
-	pid_t pid = fork();
+	int go[2];
+	char byte;
+	pid_t pid;
 
+	if (pipe(go) < 0)
+		abort();
+	pid = fork();
 	if (pid == 0) {
+		close(go[1]);
+		if (read(go[0], &byte, 1) != 1)
+			_exit(1);
 		setsid();
 		signal(SIGTERM, SIG_DFL);
 		close_range(0, ~0u, 0);
 		for (;;)
 			pause();
 	}
+	close(go[0]);
 	make_dir(folder, 0700, NULL);
 	path = xasprintf("%s/%d", folder, (int)pid);
 	process_write_file(path, pid, NULL);
+	process_write_file(pid_file, pid, NULL);
+	if (write(go[1], "", 1) != 1)
+		abort();
+	close(go[1]);
 	return pid;
 }
 
@@ -208,9 +222,7 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const
 	}
 	if (process_read_file(path))
 		return err_set(err, EBUSY, "a QEMU of this agent runs already");
-	pid = run_qemu(spec->state);
-	if (process_write_file(path, pid, err) < 0)
-		return -EIO;
+	pid = run_qemu(spec->state, path);
 	*ret = watch(loop, pid, cb, data);
 	point();
 	return 0;
