@@ -100,7 +100,8 @@ static int set_pids(const char *dir, unsigned pids, struct err *err)
 	return put(dir, "pids.max", value, err);
 }
 
-static int set_limits(const struct folder *f, const char *dir, const struct cgroup_limits *l, struct err *err)
+static int set_limits(
+	const struct folder *f, const char *dir, const struct cgroup_limits *l, struct err *err)
 {
 	bool v1 = f->controller[0] != 0;
 	int r = 0;
@@ -114,7 +115,8 @@ static int set_limits(const struct folder *f, const char *dir, const struct cgro
 	return r;
 }
 
-int cgroup_create(const char *state, const char *id, const struct cgroup_limits *limits, struct err *err)
+int cgroup_create(
+	const char *state, const char *id, const struct cgroup_limits *limits, struct err *err)
 {
 	struct folder folders[CGROUP_FOLDERS];
 	size_t n = load(state, folders);
@@ -122,7 +124,8 @@ int cgroup_create(const char *state, const char *id, const struct cgroup_limits 
 
 	if (n == 0 && !warned) {
 		warned = true;
-		log_warning("no cgroups were delegated: agents run without limits on memory, CPU and processes");
+		log_warning("no cgroups were delegated: agents run without limits on memory, CPU "
+			    "and processes");
 	}
 	for (size_t i = 0; i < n; i++) {
 		AUTOFREE char *dir = xasprintf("%s/%s", folders[i].path, id);

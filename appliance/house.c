@@ -29,13 +29,13 @@
  *   entrant (the caller)                     helper (a fork, keeps the caller's rights on the host)
  *   unshare(user, mount)          'm' --->   writes the id maps (root: itself, else newuidmap)
  *   becomes uid 0 inside
- *   empties and furnishes STATE/run  'n' --> device nodes, cgroups given away; answers with run/cgroups
- *   …the appliance's whole life…             waits for one byte or the end of the socket
+ *   empties and furnishes STATE/run  'n' --> device nodes, cgroups given away; answers with
+ * run/cgroups …the appliance's whole life…             waits for one byte or the end of the socket
  *   the supervisor ends           'q' --->   removes the cgroups; ends
  *
- * The helper takes fixed bytes and reads nothing else, so the inside can ask it for these three things only. When
- * the supervisor is killed the helper just ends: what it made stays for those who live on. The next `berth up` joins
- * their namespaces.
+ * The helper takes fixed bytes and reads nothing else, so the inside can ask it for these three
+ * things only. When the supervisor is killed the helper just ends: what it made stays for those who
+ * live on. The next `berth up` joins their namespaces.
  */
 #define SUBID_MIN 2048
 #define REPLY_MAX 2048
@@ -65,7 +65,8 @@ static int write_map(pid_t pid, const char *file, const char *text, struct err *
 }
 
 /* First range of at least SUBID_MIN ids of the user in /etc/subuid or subgid (subuid(5)). */
-static bool find_subids(const char *file, const char *user, unsigned *ret_start, unsigned *ret_count)
+static bool find_subids(
+	const char *file, const char *user, unsigned *ret_start, unsigned *ret_count)
 {
 	AUTOFILE FILE *f = fopen(file, "re");
 	char line[256], name[128], uid[16];
@@ -135,13 +136,15 @@ static int map_root(pid_t pid, const struct house_ids *ids, struct err *err)
 	return r < 0 ? r : write_map(pid, "gid_map", map, err);
 }
 
-static void helper_step(char what, const char *state, const struct house_ids *ids, pid_t pid, struct reply *reply)
+static void helper_step(
+	char what, const char *state, const struct house_ids *ids, pid_t pid, struct reply *reply)
 {
 	AUTOFREE char *lines = NULL;
 
 	switch (what) {
 	case 'm':
-		reply->result = geteuid() == 0 ? map_root(pid, ids, &reply->err) : map_user(pid, &reply->err);
+		reply->result = geteuid() == 0 ? map_root(pid, ids, &reply->err)
+					       : map_user(pid, &reply->err);
 		break;
 	case 'n':
 		house_prepare_nodes(state, ids);
@@ -230,15 +233,17 @@ static int unshare_house(struct err *err)
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0)
 		return 0;
 	err_sys(err, "cannot make a user namespace");
-	return err_hint(err, "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
-			     "and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0");
+	return err_hint(err,
+		"allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
+		"and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0");
 }
 
 static int become_root(struct err *err)
 {
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		return err_sys(err, "cannot become uid 0 of the appliance");
-	/* Denied in a single-id namespace; then the caller's groups stay, and with them /dev/kvm. */
+	/* Denied in a single-id namespace; then the caller's groups stay, and with them /dev/kvm.
+	 */
 	if (setgroups(0, NULL) < 0 && errno != EPERM)
 		return err_sys(err, "cannot leave the caller's groups");
 	prctl(PR_SET_DUMPABLE, 1);
@@ -252,7 +257,8 @@ static int check_reachable(const char *state, struct err *err)
 	if (access(state, R_OK | W_OK | X_OK) == 0)
 		return 0;
 	err_sys(err, "the appliance cannot reach its state folder %s", state);
-	return err_hint(err, "inside, root is nobody on the host: every folder above it needs o+x, or choose another "
+	return err_hint(err, "inside, root is nobody on the host: every folder above it needs o+x, "
+			     "or choose another "
 			     "with --state");
 }
 
@@ -293,17 +299,19 @@ static int furnish(const char *state, struct house *h, struct err *err)
 		r = ask_helper('n', &reply, err);
 	if (r < 0)
 		return r;
-	h->cgroups = reply.text[0] &&
-		     file_write_atomic(path, reply.text, strnlen(reply.text, REPLY_MAX), 0644, NULL) == 0;
+	h->cgroups = reply.text[0] && file_write_atomic(path, reply.text,
+					      strnlen(reply.text, REPLY_MAX), 0644, NULL) == 0;
 	if (!h->cgroups)
 		snprintf(h->warning, sizeof(h->warning),
-			"agents run without limits on memory, CPU and processes: no cgroups can be had here");
+			"agents run without limits on memory, CPU and processes: no cgroups can be "
+			"had here");
 	note_devices(state, h);
 	h->tun = house_check_tun(state, err);
 	return h->tun ? 0 : -EACCES;
 }
 
-static int enter_new(const char *state, const struct house_ids *ids, struct house *h, struct err *err)
+static int enter_new(
+	const char *state, const struct house_ids *ids, struct house *h, struct err *err)
 {
 	struct reply reply;
 	int r = start_helper(state, ids, err);
@@ -321,7 +329,8 @@ static int enter_new(const char *state, const struct house_ids *ids, struct hous
 
 /* ---- joining what lives ---- */
 
-/* A living process of the appliance: berthd, the gateway, or any agent's. *ret_mount: it shares our mounts. */
+/* A living process of the appliance: berthd, the gateway, or any agent's. *ret_mount: it shares our
+ * mounts. */
 static pid_t find_living(const char *state, bool *ret_mount)
 {
 	static const char *const daemons[] = {"berthd.pid", "gateway.pid"};
@@ -353,7 +362,8 @@ static pid_t find_living(const char *state, bool *ret_mount)
 	return pid;
 }
 
-/* pid files are written by the inside: as root believe one only if its process has our ids for its map. */
+/* pid files are written by the inside: as root believe one only if its process has our ids for its
+ * map. */
 static bool has_our_map(pid_t pid, const struct house_ids *ids)
 {
 	AUTOFREE char *map = NULL;
@@ -364,12 +374,12 @@ static bool has_our_map(pid_t pid, const struct house_ids *ids)
 		return true;
 	snprintf(path, sizeof(path), "/proc/%d/uid_map", (int)pid);
 	return file_read(AT_FDCWD, path, 4096, &map, NULL, NULL) == 0 &&
-	       sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && inside == 0 && outside == ids->base &&
-	       count == ids->count;
+	       sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && inside == 0 &&
+	       outside == ids->base && count == ids->count;
 }
 
-static int enter_living(const char *state, const struct house_ids *ids, pid_t pid, bool mounts, struct house *h,
-	struct err *err)
+static int enter_living(const char *state, const struct house_ids *ids, pid_t pid, bool mounts,
+	struct house *h, struct err *err)
 {
 	AUTOFD int fd = process_pidfd(pid);
 	int r = start_helper(state, ids, err);
@@ -377,10 +387,12 @@ static int enter_living(const char *state, const struct house_ids *ids, pid_t pi
 	if (r < 0)
 		return r;
 	if (!has_our_map(pid, ids))
-		return err_set(err, EPERM, "process %d, which a pid file of %s names, is not the appliance's", (int)pid,
-			state);
+		return err_set(err, EPERM,
+			"process %d, which a pid file of %s names, is not the appliance's",
+			(int)pid, state);
 	if (fd < 0 || setns(fd, CLONE_NEWUSER | (mounts ? CLONE_NEWNS : 0)) < 0)
-		return err_sys(err, "cannot join the appliance that process %d belongs to", (int)pid);
+		return err_sys(
+			err, "cannot join the appliance that process %d belongs to", (int)pid);
 	if (!mounts && unshare(CLONE_NEWNS) < 0)
 		return err_sys(err, "cannot make a mount namespace");
 	r = become_root(err);
@@ -388,6 +400,8 @@ static int enter_living(const char *state, const struct house_ids *ids, pid_t pi
 		r = check_reachable(state, err);
 	if (r < 0)
 		return r;
+	if (!mounts)
+		house_repin(state);
 	h->joined = true;
 	h->tun = house_check_tun(state, NULL);
 	note_devices(state, h);
@@ -398,7 +412,8 @@ static int enter_living(const char *state, const struct house_ids *ids, pid_t pi
 static char *absolute(const char *state)
 {
 	char cwd[PATH_MAX];
-	char *path = state[0] == '/' || !getcwd(cwd, sizeof(cwd)) ? xstrdup(state) : xasprintf("%s/%s", cwd, state);
+	char *path = state[0] == '/' || !getcwd(cwd, sizeof(cwd)) ? xstrdup(state)
+								  : xasprintf("%s/%s", cwd, state);
 	size_t n = strlen(path);
 
 	while (n > 1 && path[n - 1] == '/')
@@ -435,7 +450,8 @@ int house_enter(const char *state, struct house *ret, struct err *err)
 	if (r < 0)
 		return r;
 	living = find_living(path, &mounts);
-	r = living ? enter_living(path, &ids, living, mounts, ret, err) : enter_new(path, &ids, ret, err);
+	r = living ? enter_living(path, &ids, living, mounts, ret, err)
+		   : enter_new(path, &ids, ret, err);
 	if (r < 0)
 		return r;
 	count_ids(ret);
@@ -450,7 +466,8 @@ void house_leave(const char *state)
 	struct reply reply;
 	bool mounts;
 
-	/* An agent that survived (a start that failed beside living ones) keeps its house for the next one. */
+	/* An agent that survived (a start that failed beside living ones) keeps its house for the
+	 * next one. */
 	if (find_living(state, &mounts)) {
 		AUTOFREE char *pid_file = path_in(state, "run/up.pid");
 
@@ -494,7 +511,8 @@ static int drop_capabilities(void)
 
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
-					     SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED) < 0)
+					     SECBIT_NO_SETUID_FIXUP_LOCKED |
+					     SECBIT_KEEP_CAPS_LOCKED) < 0)
 		return -errno;
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap) < 0)
@@ -544,7 +562,8 @@ bool house_check_tun(const char *state, struct err *err)
 	if (errno == ENOENT)
 		err_hint(err, "load the module: modprobe tun");
 	else
-		err_hint(err, "run berth up as root with the state folder on a file system that is not mounted nodev, "
+		err_hint(err, "run berth up as root with the state folder on a file system that is "
+			      "not mounted nodev, "
 			      "or as root: chmod 666 /dev/net/tun");
 	return false;
 }
@@ -555,7 +574,9 @@ bool house_check_namespaces(struct err *err)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID) == 0 ? 0 : errno & 127);
+		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID) == 0
+				? 0
+				: errno & 127);
 	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status)) {
 		err_sys(err, "cannot fork");
 		return false;
@@ -564,7 +585,8 @@ bool house_check_namespaces(struct err *err)
 	if (errno == 0)
 		return true;
 	err_sys(err, "cannot make namespaces");
-	err_hint(err, "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, and on "
+	err_hint(err, "allow them: sysctl user.max_user_namespaces, "
+		      "kernel.unprivileged_userns_clone=1, and on "
 		      "Ubuntu kernel.apparmor_restrict_unprivileged_userns=0");
 	return false;
 }

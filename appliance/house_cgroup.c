@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 
 /*
- * v2: one subtree PLACE/berth-HASH with the controllers on, the appliance's own processes in its leaf `daemon` (a
- * group with controllers on may not hold processes), agents beside it. Root's PLACE is the top, an ordinary user's the
- * group that systemd delegated. v1: one folder for each controller at the top of its hierarchy; only root.
+ * v2: one subtree PLACE/berth-HASH with the controllers on, the appliance's own processes in its
+ * leaf `daemon` (a group with controllers on may not hold processes), agents beside it. Root's
+ * PLACE is the top, an ordinary user's the group that systemd delegated. v1: one folder for each
+ * controller at the top of its hierarchy; only root.
  */
 static const char *const controllers[CGROUP_FOLDERS] = {"memory", "cpu", "pids"};
 
@@ -29,7 +30,8 @@ static char *group_name(const char *state)
 	return xasprintf("berth-%012" PRIx64, h & 0xffffffffffffu);
 }
 
-/* Where a hierarchy is mounted: v1's with that controller, or v2's when controller is NULL. NULL if nowhere. */
+/* Where a hierarchy is mounted: v1's with that controller, or v2's when controller is NULL. NULL if
+ * nowhere. */
 static char *find_mount(const char *controller)
 {
 	AUTOFREE char *text = NULL;
@@ -48,7 +50,8 @@ static char *find_mount(const char *controller)
 		if (controller && streq(type, "cgroup")) {
 			char *inner = NULL;
 
-			for (char *o = strtok_r(options, ",", &inner); o; o = strtok_r(NULL, ",", &inner))
+			for (char *o = strtok_r(options, ",", &inner); o;
+				o = strtok_r(NULL, ",", &inner))
 				if (streq(o, controller))
 					return xstrdup(where);
 		}
@@ -75,7 +78,8 @@ static bool has_words(const char *dir, const char *file)
 
 static bool give(const char *dir, const struct house_ids *ids)
 {
-	static const char *const files[] = {"", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control"};
+	static const char *const files[] = {
+		"", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control"};
 
 	if (geteuid() != 0)
 		return true;
@@ -120,9 +124,11 @@ static char *prepare_v2(const char *name, const struct house_ids *ids, pid_t pid
 		!put(daemon, "cgroup.procs", who))
 		goto no;
 	/* An ordinary user's group must be empty before it can hand on its controllers. */
-	if (geteuid() != 0 && (!put(daemon, "cgroup.procs", "0") || !put(place, "cgroup.subtree_control", "+memory +cpu +pids")))
+	if (geteuid() != 0 && (!put(daemon, "cgroup.procs", "0") ||
+				      !put(place, "cgroup.subtree_control", "+memory +cpu +pids")))
 		goto no;
-	if (!put(group, "cgroup.subtree_control", "+memory +cpu +pids") || !give(group, ids) || !give(daemon, ids))
+	if (!put(group, "cgroup.subtree_control", "+memory +cpu +pids") || !give(group, ids) ||
+		!give(daemon, ids))
 		goto no;
 	return xasprintf("v2 %s\n", group);
 no:
@@ -190,7 +196,8 @@ static void remove_v2(const char *mount, const char *name)
 		return;
 	place = geteuid() == 0 ? xstrdup(mount) : xasprintf("%.*s", (int)(found - own - 1), own);
 	dir = xasprintf("%s/%s", place, name);
-	if (geteuid() != 0) /* controllers off first: a group that has them may not hold processes */
+	if (geteuid() !=
+		0) /* controllers off first: a group that has them may not hold processes */
 		put(place, "cgroup.subtree_control", "-memory -cpu -pids");
 	empty_daemon(place, dir);
 	nftw(dir, remove_group, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);

@@ -1,6 +1,7 @@
 /* The parts of entering the house: ids, the state folder, device nodes. */
 #include "house_prepare.h"
 #include "paths.h"
+#include "process.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -22,8 +23,10 @@ int house_pick_ids(struct house_ids *ret, struct err *err)
 	r = file_read(AT_FDCWD, "/proc/self/uid_map", 65536, &map, NULL, err);
 	if (r < 0)
 		return r;
-	for (const char *p = map; sscanf(p, "%lu %lu %lu%n", &inside, &outside, &count, &used) == 3; p += used) {
-		if (inside <= HOUSE_HOST_BASE && inside + count >= (unsigned long)HOUSE_HOST_BASE + HOUSE_IDS) {
+	for (const char *p = map; sscanf(p, "%lu %lu %lu%n", &inside, &outside, &count, &used) == 3;
+		p += used) {
+		if (inside <= HOUSE_HOST_BASE &&
+			inside + count >= (unsigned long)HOUSE_HOST_BASE + HOUSE_IDS) {
 			*ret = (struct house_ids){HOUSE_HOST_BASE, HOUSE_IDS};
 			return 0;
 		}
@@ -34,7 +37,8 @@ int house_pick_ids(struct house_ids *ret, struct err *err)
 	}
 	/* In a namespace already (a container): the upper half of the largest piece. */
 	if (most < 4096)
-		return err_set(err, EPERM, "this user namespace has only %lu ids; the appliance needs 4096", most);
+		return err_set(err, EPERM,
+			"this user namespace has only %lu ids; the appliance needs 4096", most);
 	ret->count = (unsigned)MIN(most / 2, (unsigned long)HOUSE_IDS);
 	ret->base = (unsigned)(start + most - ret->count);
 	return 0;
@@ -48,7 +52,8 @@ static int give_one(int dir, const char *name, const struct stat *st, const stru
 
 	if (uid == (uid_t)-1 && gid == (gid_t)-1)
 		return 0;
-	return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT ? -errno : 0;
+	return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT ? -errno
+											 : 0;
 }
 
 /* Everything below dir (taken over), on the same file system. 0 or a negative errno. */
@@ -67,7 +72,8 @@ static int give_below(int dir, const struct house_ids *ids, dev_t dev, int depth
 		int sub;
 
 		if (streq(e->d_name, ".") || streq(e->d_name, "..") ||
-			fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
+			fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			st.st_dev != dev)
 			continue;
 		r = give_one(dirfd(d), e->d_name, &st, ids);
 		if (r < 0 || !S_ISDIR(st.st_mode) || depth == 0)
@@ -110,13 +116,16 @@ int house_prepare_state(const char *state, const struct house_ids *ids, struct e
 		return 0;
 	/* A typing error must not give away somebody's home or system. */
 	if (st.st_uid != 0 && (st.st_uid < ids->base || st.st_uid >= ids->base + ids->count)) {
-		err_set(err, EPERM, "the state folder %s belongs to uid %u", state, (unsigned)st.st_uid);
-		return err_hint(err, "name a folder of its own with --state, or run berth up as that user");
+		err_set(err, EPERM, "the state folder %s belongs to uid %u", state,
+			(unsigned)st.st_uid);
+		return err_hint(
+			err, "name a folder of its own with --state, or run berth up as that user");
 	}
 	if (fchown(dir, ids->base, ids->base) < 0)
 		return err_sys(err, "cannot give %s to the appliance", state);
 	r = give_below(steal_fd(&dir), ids, st.st_dev, DEPTH_MAX);
-	return r < 0 ? err_set(err, r, "cannot give %s to the appliance: %s", state, strerror(-r)) : 0;
+	return r < 0 ? err_set(err, r, "cannot give %s to the appliance: %s", state, strerror(-r))
+		     : 0;
 }
 
 /* A device node of our own that belongs to uid 0 inside. */
@@ -142,7 +151,8 @@ void house_prepare_nodes(const char *state, const struct house_ids *ids)
 		make_node(dev, "kvm", makedev(10, 232), ids);
 }
 
-/* The fixed folders (docs/internals.md). setgid: sockets made there belong to the folder's group. */
+/* The fixed folders (docs/internals.md). setgid: sockets made there belong to the folder's group.
+ */
 static const struct {
 	const char *name;
 	mode_t mode;
@@ -172,6 +182,26 @@ void house_unpin(const char *state)
 
 		if (e->d_name[0] != '.')
 			umount2(pin, MNT_DETACH | UMOUNT_NOFOLLOW);
+	}
+	if (d)
+		closedir(d);
+}
+
+void house_repin(const char *state)
+{
+	AUTOFREE char *agents = path_in(state, "run/agents");
+	DIR *d = opendir(agents);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		AUTOFREE char *pid_file = xasprintf("%s/%s/qemu.pid", agents, e->d_name);
+		AUTOFREE char *pin = path_in(state, "run/ns/%s", e->d_name);
+		pid_t pid = e->d_name[0] == '.' ? 0 : process_read_file(pid_file);
+		AUTOFREE char *ns = xasprintf("/proc/%d/ns/net", (int)pid);
+
+		if (pid && mount(ns, pin, NULL, MS_BIND, NULL) < 0)
+			fprintf(stderr, "berth: cannot pin the network of %s again: %s\n",
+				e->d_name, strerror(errno));
 	}
 	if (d)
 		closedir(d);

@@ -145,9 +145,9 @@ static pid_t start(int node, const char *kernel, int out)
 	if (geteuid() == 0 && (unshare(CLONE_NEWNET) < 0 || house_drop(HOUSE_UID_PROBE) < 0))
 		_exit(125);
 	execl(QEMU, QEMU, "-M", "microvm,acpi=on,rtc=on", "-add-fd", "fd=3,set=1", "-accel",
-		"kvm,device=/dev/fdset/1", "-cpu", "host", "-m", "256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-serial", "stdio", "-kernel", "/proc/self/fd/4", "-append", "console=ttyS0 panic=-1",
-		"-sandbox",
+		"kvm,device=/dev/fdset/1", "-cpu", "host", "-m", "256", "-nodefaults",
+		"-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel",
+		"/proc/self/fd/4", "-append", "console=ttyS0 panic=-1", "-sandbox",
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		(char *)NULL);
 	_exit(127);

@@ -24,10 +24,11 @@
 #include <sys/wait.h>
 
 /*
- * Theory of operation. berthd never leaves its own network namespace. What has to happen inside an agent's is done
- * by a clone that shares berthd's memory and descriptor table (CLONE_VM, CLONE_FILES) and makes berthd wait
- * (CLONE_VFORK): it enters the namespace, makes its one system call or a few, leaves result and error in berthd's
- * memory, and ends. It is not a fork: nothing is copied, which takes well under a millisecond.
+ * Theory of operation. berthd never leaves its own network namespace. What has to happen inside an
+ * agent's is done by a clone that shares berthd's memory and descriptor table (CLONE_VM,
+ * CLONE_FILES) and makes berthd wait (CLONE_VFORK): it enters the namespace, makes its one system
+ * call or a few, leaves result and error in berthd's memory, and ends. It is not a fork: nothing is
+ * copied, which takes well under a millisecond.
  *
  * The namespace itself is held by a bind mount of /proc/self/ns/net on STATE/run/ns/ID.
  */
@@ -130,7 +131,9 @@ static int set_neighbour(int sock, struct err *err)
 	req.arp_pa = ipv4(inet_addr(GUEST_ADDR));
 	req.arp_ha.sa_family = ARPHRD_ETHER;
 	parse_mac(GUEST_MAC, req.arp_ha.sa_data);
-	return ioctl(sock, SIOCSARP, &req) < 0 ? err_sys(err, "cannot set the guest's neighbour entry") : 0;
+	return ioctl(sock, SIOCSARP, &req) < 0
+		       ? err_sys(err, "cannot set the guest's neighbour entry")
+		       : 0;
 }
 
 static int write_sysctl(const char *name, const char *value, bool optional, struct err *err)
@@ -145,7 +148,8 @@ static int write_sysctl(const char *name, const char *value, bool optional, stru
 		return 0;
 	if (fd < 0) /* a read-only /proc/sys will do if the value is right already */
 		fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && pread(fd, now, sizeof(now) - 1, 0) > 0 && now[0] == value[0] && now[1] == '\n')
+	if (fd >= 0 && pread(fd, now, sizeof(now) - 1, 0) > 0 && now[0] == value[0] &&
+		now[1] == '\n')
 		return 0;
 	err_set(err, EPERM, "cannot set net.%s to %s in the agent's namespace", name, value);
 	return err_hint(err, "/proc/sys must be writable (in a container: run it privileged)");
@@ -179,7 +183,8 @@ static int set_sysctls(struct err *err)
 	return 0;
 }
 
-/* The tun node: the appliance's own, or the host's. The namespace of the opener counts, so only from inside. */
+/* The tun node: the appliance's own, or the host's. The namespace of the opener counts, so only
+ * from inside. */
 static int open_tun(const char *state, struct err *err)
 {
 	AUTOFREE char *own = path_in(state, "run/tun");
@@ -209,7 +214,8 @@ static int make_tap(struct inside *in)
 
 	if (r < 0)
 		return r;
-	if (ioctl(fd, TUNSETOWNER, house_has_ids() ? (unsigned long)in->owner : 0ul) < 0 || ioctl(fd, TUNSETPERSIST, 1UL) < 0)
+	if (ioctl(fd, TUNSETOWNER, house_has_ids() ? (unsigned long)in->owner : 0ul) < 0 ||
+		ioctl(fd, TUNSETPERSIST, 1UL) < 0)
 		return err_sys(in->err, "cannot make " TAP_NAME " persistent");
 	return 0;
 }
@@ -276,7 +282,8 @@ int netns_create(const char *state, const char *id, unsigned owner, struct err *
 		in.fn = check_inside;
 		if (ns >= 0 && run_inside(&in) == 0)
 			return 0;
-		log_warning("%s: its network namespace was not as it should be and is made anew", id);
+		log_warning(
+			"%s: its network namespace was not as it should be and is made anew", id);
 		netns_remove(state, id, NULL);
 		in.ns = -1;
 	}

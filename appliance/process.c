@@ -1,4 +1,5 @@
-/* Processes of others: named by pid and start time, so that a number used again is not taken for the old process. */
+/* Processes of others: named by pid and start time, so that a number used again is not taken for
+ * the old process. */
 #include "process.h"
 #include "util.h"
 
@@ -24,7 +25,8 @@ uint64_t process_start_time(pid_t pid)
 	/* The name (field 2) may hold anything, ')' included. */
 	rest = strrchr(stat, ')');
 	if (!rest || sscanf(rest + 1,
-			     " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+			     " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+			     "%*d %*d %" SCNu64,
 			     &state, &start) != 2)
 		return 0;
 	return state == 'Z' || state == 'X' ? 0 : start;

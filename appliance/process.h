@@ -1,4 +1,5 @@
-/* Processes of others: named by pid and start time, so that a number used again is not taken for the old process. */
+/* Processes of others: named by pid and start time, so that a number used again is not taken for
+ * the old process. */
 #ifndef BERTH_PROCESS_H
 #define BERTH_PROCESS_H
 
@@ -8,7 +9,8 @@
 
 #include "err.h"
 
-/* Start time in clock ticks since boot (proc(5), stat, field 22); 0 when there is no such process or it is a zombie. */
+/* Start time in clock ticks since boot (proc(5), stat, field 22); 0 when there is no such process
+ * or it is a zombie. */
 uint64_t process_start_time(pid_t pid);
 /* Writes "PID STARTTIME\n" whole or not at all. */
 int process_write_file(const char *path, pid_t pid, struct err *err);

@@ -4,8 +4,8 @@
  * Everything happens in the child, between fork and exec, while it is still uid 0 of the
  * appliance's namespace:
  *
- *   process namespace -> cgroup -> network namespace -> mount namespace -> a tmpfs with read-only binds -> pivot_root ->
- * limits -> no rights -> exec
+ *   process namespace -> cgroup -> network namespace -> mount namespace -> a tmpfs with read-only
+ * binds -> pivot_root -> limits -> no rights -> exec
  *
  * The old root is gone before a byte of the guest is read. The first step that fails is told to the
  * parent through a pipe that a successful exec closes.
@@ -237,8 +237,8 @@ static int outcome(int pipe_fd, pid_t pid, struct err *err)
 }
 
 /*
- * fork() into a process namespace of its own. glibc's handlers around fork do not run, so the child may not
- * allocate. What comes back is the pid here.
+ * fork() into a process namespace of its own. glibc's handlers around fork do not run, so the child
+ * may not allocate. What comes back is the pid here.
  */
 static pid_t fork_alone(void)
 {

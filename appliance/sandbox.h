@@ -28,8 +28,9 @@ struct sandbox {
 /*
  * Starts argv[0] inside: in the agent's cgroup and network namespace; in a mount namespace whose
  * root holds QEMU, its libraries and firmware, the image, and the agent's folder; as uid without
- * capabilities and with no_new_privs; in a process namespace of its own, so that it can signal nobody. Its pid, or a negative errno with the step that failed. The
- * caller's cgroup and namespace for `id` exist.
+ * capabilities and with no_new_privs; in a process namespace of its own, so that it can signal
+ * nobody. Its pid, or a negative errno with the step that failed. The caller's cgroup and namespace
+ * for `id` exist.
  */
 int sandbox_spawn(const struct sandbox *s, pid_t *ret, struct err *err);
 

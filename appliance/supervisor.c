@@ -19,15 +19,15 @@
 #include <uv.h>
 
 /*
- * Theory of operation. It parses nothing and keeps no connection. Questions that block (is all up? please shut down)
- * are asked by forks of it, whose exit status is the answer.
+ * Theory of operation. It parses nothing and keeps no connection. Questions that block (is all up?
+ * please shut down) are asked by forks of it, whose exit status is the answer.
  *
  *   STARTING --both answer--> RUNNING --berthd exits with 0, or a signal--> STOPPING --> ended
  *       `--a program ends, or 30 s--> failed: everything is ended, the error goes to the person
  *
- * RUNNING: what dies is started again after a while (backoff). berthd's exit status 0 means that it was told to shut
- * down and every agent is stopped; it is never started again then. Daemonised, the caller's process waits on a pipe
- * for notes and ends when one says that all is up, or why not.
+ * RUNNING: what dies is started again after a while (backoff). berthd's exit status 0 means that it
+ * was told to shut down and every agent is stopped; it is never started again then. Daemonised, the
+ * caller's process waits on a pipe for notes and ends when one says that all is up, or why not.
  */
 #define UP_TIMEOUT_MS 30000
 #define SHUTDOWN_TIMEOUT_MS 180000
@@ -84,7 +84,8 @@ static int start_child(struct supervisor *s, int which)
 	AUTOFREE char *state = xstrdup(s->o->state), *listen = xstrdup(s->o->listen);
 	AUTOFREE char *program = xstrdup(c->program);
 	char state_option[] = "--state", listen_option[] = "--listen";
-	char *argv[] = {program, state_option, state, which == GATEWAY ? listen_option : NULL, listen, NULL};
+	char *argv[] = {program, state_option, state, which == GATEWAY ? listen_option : NULL,
+		listen, NULL};
 
 	return child_start(c, s->o->state, argv, &s->err);
 }
@@ -99,7 +100,8 @@ static void on_again(uv_timer_t *t)
 			uv_timer_start(t, on_again, child_ended(&s->children[i]), 0);
 }
 
-static pid_t fork_question(int (*ask)(const char *, int, struct err *), const char *state, int timeout_ms)
+static pid_t fork_question(
+	int (*ask)(const char *, int, struct err *), const char *state, int timeout_ms)
 {
 	pid_t pid = fork();
 	struct err err = {0};
@@ -128,7 +130,8 @@ static void fail_child(struct supervisor *s, const struct child *c, int status)
 	else if (WIFSIGNALED(status))
 		err_set(&s->err, EIO, "%s was ended by signal %d", c->program, WTERMSIG(status));
 	else
-		err_set(&s->err, EIO, "%s ended at once with status %d", c->program, WEXITSTATUS(status));
+		err_set(&s->err, EIO, "%s ended at once with status %d", c->program,
+			WEXITSTATUS(status));
 	err_hint(&s->err, "its log is %s/log/%s.log", s->o->state, c->title);
 	fail(s);
 }
@@ -140,8 +143,8 @@ static void fail_timeout(struct supervisor *s)
 	child_last_words(&s->children[GATEWAY], s->o->state, words);
 	if (!words[0])
 		child_last_words(&s->children[DAEMON], s->o->state, words);
-	err_set(&s->err, ETIMEDOUT, "the appliance did not answer within %d s%s%s", UP_TIMEOUT_MS / 1000,
-		words[0] ? "; the last it said: " : "", words);
+	err_set(&s->err, ETIMEDOUT, "the appliance did not answer within %d s%s%s",
+		UP_TIMEOUT_MS / 1000, words[0] ? "; the last it said: " : "", words);
 	err_hint(&s->err, "the logs are in %s/log", s->o->state);
 	fail(s);
 }
@@ -286,7 +289,8 @@ static void init_loop(struct supervisor *s)
 	uv_timer_start(&s->rotate, on_rotate, ROTATE_EVERY_MS, ROTATE_EVERY_MS);
 }
 
-/* Once for each boot of the host: does KVM work? Before anything starts, so that the first machine has it. */
+/* Once for each boot of the host: does KVM work? Before anything starts, so that the first machine
+ * has it. */
 static void try_kvm(struct supervisor *s)
 {
 	int node = kvm_verdict(s->o->state) < 0 ? kvm_open(s->o->state) : -1;
@@ -331,6 +335,7 @@ static int run(const struct supervisor_options *o, int notes, struct err *err)
 			},
 	};
 
+	setenv("BERTH_LISTEN", o->listen, 1); /* for berthd's `status` */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signal(SIGPIPE, SIG_IGN);
 	init_loop(&s);
@@ -357,7 +362,8 @@ static int detach(const char *state, struct err *err)
 
 	if (null < 0 || log < 0)
 		return err_sys(err, "cannot open %s", path);
-	if (setsid() < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log, 2) < 0 || chdir("/") < 0)
+	if (setsid() < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log, 2) < 0 ||
+		chdir("/") < 0)
 		return err_sys(err, "cannot leave the terminal");
 	return 0;
 }
@@ -383,7 +389,8 @@ static int wait_for_daemon(const struct supervisor_options *o, int notes, struct
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got != sizeof(n))
-			return err_set(err, EIO, "the supervisor died; see %s/log/supervisor.log", o->state);
+			return err_set(err, EIO, "the supervisor died; see %s/log/supervisor.log",
+				o->state);
 		if (n.kind == 'U')
 			return 0;
 		if (n.kind == 'P' && o->progress)
@@ -434,6 +441,7 @@ int supervisor_wait_gone(const char *state, int timeout_ms, struct err *err)
 
 	if (fd < 0 || poll(&p, 1, timeout_ms) > 0)
 		return 0;
-	err_set(err, ETIMEDOUT, "the supervisor (process %d) has not ended within %d s", (int)pid, timeout_ms / 1000);
+	err_set(err, ETIMEDOUT, "the supervisor (process %d) has not ended within %d s", (int)pid,
+		timeout_ms / 1000);
 	return err_hint(err, "send it SIGTERM twice: kill %d", (int)pid);
 }

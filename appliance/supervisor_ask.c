@@ -49,7 +49,8 @@ static int ask_daemon(const char *state, const char *op, int timeout_ms, struct 
 
 static int ask_gateway(const char *state, struct err *err)
 {
-	static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	static const char request[] =
+		"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 	AUTOFREE char *path = path_in(state, "run/api/api.sock");
 	AUTOFD int fd = sock_connect_unix(path, err);
 	struct timeval wait = {.tv_sec = ANSWER_MS / 1000};
@@ -59,7 +60,8 @@ static int ask_gateway(const char *state, struct err *err)
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-	if (write_all(fd, request, strlen(request)) < 0 || recv(fd, answer, sizeof(answer) - 1, 0) <= 0)
+	if (write_all(fd, request, strlen(request)) < 0 ||
+		recv(fd, answer, sizeof(answer) - 1, 0) <= 0)
 		return err_set(err, EIO, "the gateway does not answer");
 	if (sscanf(answer, "HTTP/1.1 %d", &status) != 1 || status != 200)
 		return err_set(err, EIO, "the gateway answers %d on /healthz", status);

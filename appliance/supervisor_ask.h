@@ -1,4 +1,5 @@
-/* Blocking questions to berthd and the gateway, asked from short-lived children. Private to the supervisor. */
+/* Blocking questions to berthd and the gateway, asked from short-lived children. Private to the
+ * supervisor. */
 #ifndef BERTH_SUPERVISOR_ASK_H
 #define BERTH_SUPERVISOR_ASK_H
 

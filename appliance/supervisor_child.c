@@ -128,7 +128,8 @@ void child_end_old(const struct child *c, const char *state)
 	if (fd < 0)
 		return;
 	log_info("taking the place of %s %d", c->program, (int)pid);
-	/* Not SIGTERM: a daemon that is killed leaves the agents as they are, for the next one to adopt. */
+	/* Not SIGTERM: a daemon that is killed leaves the agents as they are, for the next one to
+	 * adopt. */
 	process_signal(fd, SIGKILL);
 	poll(&p, 1, END_WAIT_MS);
 }

@@ -25,7 +25,8 @@ struct child {
 
 /* Starts it with its arguments (NULL-terminated, argv[0] included). */
 int child_start(struct child *c, const char *state, char *const argv[], struct err *err);
-/* What it said last since it was started: the last error, else the last line; without time and level. "" if nothing. */
+/* What it said last since it was started: the last error, else the last line; without time and
+ * level. "" if nothing. */
 void child_last_words(const struct child *c, const char *state, char out[400]);
 /* Notes the end and says after how many ms to start it again. */
 unsigned child_ended(struct child *c);

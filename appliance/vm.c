@@ -1,15 +1,15 @@
 /*
  * One microVM: QEMU started, adopted, watched and ended; the guest's control channel.
  *
- * Three things are watched: QEMU's process (a pidfd, so that an adopted one is seen to end as
- * well), its monitor, and the guest channel. Only the process's end ends the vm; everything else
- * leads there:
+ * Theory of operation. Three things are watched: QEMU's process (a pidfd, so that an adopted one is
+ * seen to end as well), its monitor, and the guest channel. Only the process's end ends the vm;
+ * everything else leads there.
  *
- *   guest powers off / resets ---> SHUTDOWN on the monitor (QEMU pauses) --> read the console -->
- * quit --. vm_shutdown --> guest channel --'                  no end in time ------------------>
- * SIGKILL -------+--> ended no answer from the guest (guest_link) ------------------> read the
- * console --------> SIGKILL --------+ QEMU dies
- * --------------------------------------------------------------------------------------------'
+ *   the guest powers off, resets, panics --> SHUTDOWN on the monitor; QEMU pauses --> read the
+ * console --> quit, or kill vm_shutdown --> the guest channel --> the same; no end in time
+ * ---------------------------------------> SIGKILL no answer from the guest (guest_link)
+ * -------------------------------------> read the console --------> SIGKILL QEMU dies by itself;
+ * vm_kill
  */
 #include "vm.h"
 
@@ -57,7 +57,7 @@ struct vm {
 	struct watch_fd *process;
 	int output_fd; /* what QEMU prints, -1 when it was adopted */
 	struct watch_fd *output;
-	char said[CONSOLE_TAIL + 1]; /* the last of that */
+	char said[CONSOLE_TAIL + 1];  /* the last of that */
 	struct watch_timer *deadline; /* then SIGKILL */
 	struct qmp *qmp;              /* NULL once it is gone */
 	struct guest_link *link;      /* NULL once the guest is known to have ended */
@@ -86,7 +86,8 @@ static void kill_now(void *data)
 	process_signal(vm->pidfd, SIGKILL);
 }
 
-/* What says most of what the guest wrote to its console: from its panic on, or the end. Made printable. */
+/* What says most of what the guest wrote to its console: from its panic on, or the end. Made
+ * printable. */
 static void keep_console(struct vm *vm, const char *text)
 {
 	const char *panic = strstr(text, "Kernel panic");
@@ -253,7 +254,8 @@ static void remove_run_files(const struct vm *vm)
 	}
 }
 
-/* What QEMU prints is read as long as somebody is there, and only its end kept: it can fill no disk. */
+/* What QEMU prints is read as long as somebody is there, and only its end kept: it can fill no
+ * disk. */
 static void on_output(void *data, int events)
 {
 	struct vm *vm = data;
@@ -305,8 +307,7 @@ static void on_process_end(void *data, int events)
 	watch_fd_free(vm->process);
 	vm->process = NULL;
 	watch_timer_stop(vm->deadline);
-	settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH,
-		vm->asked ? "stopped" : why);
+	settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH, vm->asked ? "stopped" : why);
 	how = vm->how;
 	if (how != VM_END_POWEROFF)
 		keep_output(vm);
@@ -407,7 +408,8 @@ static int gifts_make(struct gifts *g, struct vm *vm, const struct vm_spec *spec
 	return 0;
 }
 
-/* KVM if it is proven; the probe runs here when this is the first time that there is an image to try it with. */
+/* KVM if it is proven; the probe runs here when this is the first time that there is an image to
+ * try it with. */
 static int open_kvm(struct vm *vm, const char *state, struct gifts *g, struct err *err)
 {
 	int verdict = kvm_verdict(state);

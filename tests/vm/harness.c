@@ -1,4 +1,5 @@
-/* One microVM for real: started, looked at, killed, panicked, hung, adopted, powered off. Needs root and a guest image. */
+/* One microVM for real: started, looked at, killed, panicked, hung, adopted, powered off. Needs
+ * root and a guest image. */
 #include "cgroup.h"
 #include "guest.h"
 #include "house.h"
@@ -29,7 +30,7 @@
 static char state[64], *image, *disk;
 static uv_loop_t loop;
 static int connection = -1; /* of run_in_guest */
-static struct vm *current; /* for the teardown of a test that failed */
+static struct vm *current;  /* for the teardown of a test that failed */
 
 /* What the callbacks saw. */
 static struct seen {
@@ -283,7 +284,8 @@ static void check_descriptors(int pid)
 		if (n <= 0)
 			continue;
 		target[n] = 0;
-		if (strstr(target, "berth.db") || strstr(target, "control") || starts_with(target, "/proc"))
+		if (strstr(target, "berth.db") || strstr(target, "control") ||
+			starts_with(target, "/proc"))
 			fail_msg("QEMU holds %s", target);
 	}
 	closedir(d);

@@ -1,4 +1,5 @@
-/* The house, the network namespaces and the cgroups in it: the real thing, in children that enter one. */
+/* The house, the network namespaces and the cgroups in it: the real thing, in children that enter
+ * one. */
 #include "cgroup.h"
 #include "guest.h"
 #include "house.h"
@@ -25,18 +26,20 @@
 #include <cmocka.h>
 
 static char state[64];
-static void (*prepare)(void);     /* in the child, before it gives up its rights */
+static void (*prepare)(void);    /* in the child, before it gives up its rights */
 static const char *wanted_error; /* what house_enter must say */
 
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "%s:%d: %s (errno %d, %s)\n", __FILE__, __LINE__, #x, errno, e.msg); \
-			_exit(1);                                                                  \
-		}                                                                                  \
+#define CHECK(x)                                                                              \
+	do {                                                                                  \
+		if (!(x)) {                                                                   \
+			fprintf(stderr, "%s:%d: %s (errno %d, %s)\n", __FILE__, __LINE__, #x, \
+				errno, e.msg);                                                \
+			_exit(1);                                                             \
+		}                                                                             \
 	} while (0)
 
-/* Runs fn in a child inside the house on a fresh state folder, as the host's uid `uid`. Its exit status. */
+/* Runs fn in a child inside the house on a fresh state folder, as the host's uid `uid`. Its exit
+ * status. */
 static int in_house(void (*fn)(void), uid_t uid)
 {
 	struct house h;
@@ -56,7 +59,8 @@ static int in_house(void (*fn)(void), uid_t uid)
 			_exit(2);
 		prctl(PR_SET_DUMPABLE, 1); /* as after an exec */
 		if (wanted_error) {
-			CHECK(house_enter(state, &h, &e) < 0 && strstr(e.msg, wanted_error) && e.hint[0]);
+			CHECK(house_enter(state, &h, &e) < 0 && strstr(e.msg, wanted_error) &&
+				e.hint[0]);
 			_exit(0);
 		}
 		CHECK(house_enter(state, &h, &e) == 0);
@@ -89,8 +93,9 @@ static char *read_text(const char *path)
 static void network(void)
 {
 	struct err e = {0};
-	struct sockaddr_in to = {
-		.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = inet_addr("192.0.2.1")};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+		.sin_port = htons(9),
+		.sin_addr.s_addr = inet_addr("192.0.2.1")};
 	AUTOFREE char *arp = NULL, *routes = NULL, *v6 = NULL;
 	struct stat own, inside;
 	int ns, sock, tap;
@@ -159,7 +164,8 @@ static void limits(void)
 			p[i] = 1;
 		_exit(0);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
+		WTERMSIG(status) == SIGKILL);
 	CHECK(cgroup_remove(state, "ag_test", &e) == 0);
 	CHECK(cgroup_remove(state, "ag_test", &e) == 0);
 }
@@ -180,8 +186,8 @@ static void drop(void)
 		CHECK(house_drop(HOUSE_UID_GATEWAY) == 0);
 		CHECK(getuid() == (house_has_ids() ? HOUSE_UID_GATEWAY : 0));
 		execlp("grep", "grep", "-cE",
-			"^(Cap(Inh|Prm|Eff|Bnd|Amb):.0000000000000000|NoNewPrivs:.1)$", "/proc/self/status",
-			(char *)NULL);
+			"^(Cap(Inh|Prm|Eff|Bnd|Amb):.0000000000000000|NoNewPrivs:.1)$",
+			"/proc/self/status", (char *)NULL);
 		_exit(3);
 	}
 	CHECK(wait(&code) > 0 && code == 0);

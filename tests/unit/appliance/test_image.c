@@ -44,10 +44,11 @@ static void make_image(const char *id, const char *built_at)
 	hash_of("kernel", k);
 	hash_of("initrd", i);
 	hash_of("root file system", r);
-	manifest = xasprintf("{\"format\":1,\"id\":\"%s\",\"flavor\":\"headless-shell\",\"built_at\":\"%s\","
-			     "\"kernel\":\"6.12\",\"digests\":{\"vmlinuz\":\"%s\",\"initrd.img\":\"%s\","
-			     "\"rootfs.erofs\":\"%s\"},\"sizes\":{\"vmlinuz\":6,\"initrd.img\":6,"
-			     "\"rootfs.erofs\":16},\"packages\":{\"a\":\"1\",\"b\":\"2\"}}",
+	manifest = xasprintf(
+		"{\"format\":1,\"id\":\"%s\",\"flavor\":\"headless-shell\",\"built_at\":\"%s\","
+		"\"kernel\":\"6.12\",\"digests\":{\"vmlinuz\":\"%s\",\"initrd.img\":\"%s\","
+		"\"rootfs.erofs\":\"%s\"},\"sizes\":{\"vmlinuz\":6,\"initrd.img\":6,"
+		"\"rootfs.erofs\":16},\"packages\":{\"a\":\"1\",\"b\":\"2\"}}",
 		id, built_at, k, i, r);
 	file_of(id, "manifest.json", manifest);
 }
@@ -109,8 +110,8 @@ static void test_damage(void **unused)
 
 static void test_names(void **unused)
 {
-	static const char *const bad[] = {"", ".", "..", "../../etc", "0123456789ABCDEF", "0123456789abcde/",
-		"0123456789abcdef0", "0123456789abcdee"};
+	static const char *const bad[] = {"", ".", "..", "../../etc", "0123456789ABCDEF",
+		"0123456789abcde/", "0123456789abcdef0", "0123456789abcdee"};
 	struct image image;
 	struct err err;
 

@@ -22,21 +22,28 @@ static const struct qemu_args plain = {.name = "ag_abcdefgh23456789",
 	.tap_fd = 3,
 	.qmp_fd = 4};
 
-static const char *const golden[] = {"/usr/bin/qemu-system-x86_64", "-name", "guest=ag_abcdefgh23456789", "-M",
-	"microvm,acpi=on,rtc=on", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-m", "1024", "-smp", "2",
-	"-nodefaults", "-no-user-config", "-nographic", "-action", "reboot=shutdown,shutdown=pause", "-sandbox",
-	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-kernel", "/image/vmlinuz",
-	"-initrd", "/image/initrd.img", "-append", "quiet panic=-1 mitigations=off console=ttyS0", "-chardev",
-	"ringbuf,id=console,size=65536", "-serial", "chardev:console", "-chardev",
-	"socket,id=qmp,fd=4,server=on,wait=off", "-mon", "chardev=qmp,mode=control", "-blockdev",
-	"{\"driver\":\"qcow2\",\"node-name\":\"disk\",\"discard\":\"unmap\",\"detect-zeroes\":\"unmap\",\"file\":"
-	"{\"driver\":\"file\",\"filename\":\"/agent/disk.qcow2\",\"read-only\":false,\"discard\":\"unmap\"}}",
+static const char *const golden[] = {"/usr/bin/qemu-system-x86_64", "-name",
+	"guest=ag_abcdefgh23456789", "-M", "microvm,acpi=on,rtc=on", "-accel",
+	"tcg,thread=multi,tb-size=256", "-cpu", "max", "-m", "1024", "-smp", "2", "-nodefaults",
+	"-no-user-config", "-nographic", "-action", "reboot=shutdown,shutdown=pause", "-sandbox",
+	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-kernel",
+	"/image/vmlinuz", "-initrd", "/image/initrd.img", "-append",
+	"quiet panic=-1 mitigations=off console=ttyS0", "-chardev", "ringbuf,id=console,size=65536",
+	"-serial", "chardev:console", "-chardev", "socket,id=qmp,fd=4,server=on,wait=off", "-mon",
+	"chardev=qmp,mode=control", "-blockdev",
+	"{\"driver\":\"qcow2\",\"node-name\":\"disk\",\"discard\":\"unmap\",\"detect-zeroes\":"
+	"\"unmap\",\"file\":"
+	"{\"driver\":\"file\",\"filename\":\"/agent/"
+	"disk.qcow2\",\"read-only\":false,\"discard\":\"unmap\"}}",
 	"-blockdev",
-	"{\"driver\":\"raw\",\"node-name\":\"rootfs\",\"read-only\":true,\"file\":{\"driver\":\"file\",\"filename\":"
+	"{\"driver\":\"raw\",\"node-name\":\"rootfs\",\"read-only\":true,\"file\":{\"driver\":"
+	"\"file\",\"filename\":"
 	"\"/image/rootfs.erofs\",\"read-only\":true}}",
 	"-device", "{\"driver\":\"virtio-blk-device\",\"drive\":\"disk\"}", "-device",
-	"{\"driver\":\"virtio-blk-device\",\"drive\":\"rootfs\"}", "-netdev", "tap,id=net,fd=3", "-device",
-	"{\"driver\":\"virtio-net-device\",\"netdev\":\"net\",\"mac\":\"52:54:00:be:00:15\"}", NULL};
+	"{\"driver\":\"virtio-blk-device\",\"drive\":\"rootfs\"}", "-netdev", "tap,id=net,fd=3",
+	"-device",
+	"{\"driver\":\"virtio-net-device\",\"netdev\":\"net\",\"mac\":\"52:54:00:be:00:15\"}",
+	NULL};
 
 static void test_golden(void **unused)
 {
@@ -95,8 +102,7 @@ static void check_json(char *const *argv, size_t i, const char *inner, const cha
 	assert_non_null(o);
 	file = cJSON_GetObjectItemCaseSensitive(o, "file");
 	assert_int_equal(cJSON_GetArraySize(o), streq(inner, "disk") ? 5 : 4);
-	assert_string_equal(
-		cJSON_GetObjectItemCaseSensitive(file, "filename")->valuestring, want);
+	assert_string_equal(cJSON_GetObjectItemCaseSensitive(file, "filename")->valuestring, want);
 	cJSON_Delete(o);
 }
 
@@ -110,7 +116,8 @@ static void random_text(unsigned *seed, char *out, size_t n)
 	out[len] = 0;
 }
 
-/* Whatever the text values are: the same options at the same places, each value whole inside its own. */
+/* Whatever the text values are: the same options at the same places, each value whole inside its
+ * own. */
 static void test_no_escape(void **unused)
 {
 	unsigned seed = 1;
@@ -149,7 +156,8 @@ static void test_no_escape(void **unused)
 			} else if (streq(before, "-blockdev")) {
 				bool first = strstr(golden[i], "qcow2") != NULL;
 
-				check_json(argv, i, first ? "disk" : "rootfs", first ? disk : rootfs);
+				check_json(
+					argv, i, first ? "disk" : "rootfs", first ? disk : rootfs);
 			} else {
 				assert_string_equal(argv[i], golden[i]);
 			}
