@@ -25,7 +25,6 @@
 #define ACCEPT_AT_ONCE 32
 #define HEADS_MAX 512
 #define NO_FDS_MS 200
-#define SOCKET_BUFFER (1 << 20)
 
 /* Owned by the gateway's list. */
 struct listener {
@@ -379,14 +378,13 @@ static void drop_oldest_head(struct gateway *gw)
 
 static void tune(int fd, enum listener_kind kind)
 {
-	int one = 1, size = SOCKET_BUFFER, idle = 60;
+	int one = 1, idle = 60;
 
 	if (kind != LISTEN_TCP && kind != LISTEN_PORT)
 		return;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
 static void accepted(struct listener *l, int fd)

@@ -367,7 +367,7 @@ struct lws_side *lws_side_new(struct gateway *gw, struct err *err)
 		.options = LWS_SERVER_OPTION_LIBUV,
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
-		.pt_serv_buf_size = SEND_AT_ONCE,
+		.pt_serv_buf_size = WS_PIECE_MAX + 1024,
 		.max_http_header_data = 4096,
 		.fd_limit_per_thread = MAX_FDS,
 		.user = s,
