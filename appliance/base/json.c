@@ -83,10 +83,13 @@ int json_check(const cJSON *obj, const struct json_member *members, size_t n, st
 		for (size_t i = 0; i < n && !m; i++)
 			if (streq(members[i].name, v->string))
 				m = &members[i];
-		if (m ? check_member(v, m, err) < 0
-		      : err_set(err, EINVAL, "'%.80s' is not a member of this request", v->string) <
-					0)
-			return err_type(err, 400, "invalid-request");
+		if (!m)
+			err_set(err, EINVAL, "'%.80s' is not a member of this request", v->string);
+		else if (json_get(obj, m->name) != v)
+			err_set(err, EINVAL, "'%s' is given twice", m->name);
+		else if (check_member(v, m, err) == 0)
+			continue;
+		return err_type(err, 400, "invalid-request");
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (!members[i].required || json_get(obj, members[i].name))

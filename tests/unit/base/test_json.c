@@ -65,6 +65,7 @@ static void refused_requests(void **state)
 		{"{\"name\":\"a\",\"labels\":{\"a\":null}}",
 			"'labels' must be an object of strings"},
 		{"{\"name\":\"a\",\"Memory\":300}", "'Memory' is not a member"},
+		{"{\"name\":\"a\",\"name\":\"b\"}", "'name' is given twice"},
 		{"{\"name\":\"a\",\"colour\":\"red\"}", "'colour' is not a member"},
 	};
 	struct err err;
