@@ -99,7 +99,11 @@ void agent_save(struct agent *a)
 
 void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt, ...)
 {
-	struct event_note note = {.type = type, .agent = a->rec.name, .agent_id = a->rec.id, .by = a->by, .data = data};
+	struct event_note note = {.type = type,
+		.agent = a->rec.name,
+		.agent_id = a->rec.id,
+		.by = a->by,
+		.data = data};
 	char detail[1200];
 	va_list ap;
 
@@ -108,7 +112,8 @@ void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt
 	va_end(ap);
 	note.detail = detail;
 	/* What a guest can cause at will shares its fsync with others. */
-	note.bulk = starts_with(type, "guest.") || starts_with(type, "browser.") || starts_with(type, "egress.");
+	note.bulk = starts_with(type, "guest.") || starts_with(type, "browser.") ||
+		    starts_with(type, "egress.");
 	if (!note.bulk)
 		log_info("%s: %s%s%s", a->rec.name, type, detail[0] ? ": " : "", detail);
 	events_emit(a->all->o.events, &note);
@@ -145,11 +150,14 @@ static uint64_t disk_in_use(const struct agent *a)
 static void add_life(cJSON *o, struct agent *a)
 {
 	static const char *const browser[] = {"starting", "up", "down", "gave-up"};
-	bool moving = a->phase != PHASE_STOPPED && a->phase != PHASE_FAILED && a->phase != PHASE_RUNNING;
+	bool moving =
+		a->phase != PHASE_STOPPED && a->phase != PHASE_FAILED && a->phase != PHASE_RUNNING;
 
 	cJSON_AddStringToObject(o, "state", a->rec.state);
 	cJSON_AddStringToObject(o, "state_detail",
-		a->rec.detail[0] ? a->rec.detail : moving ? agent_phase_name(a->phase) : "");
+		a->rec.detail[0] ? a->rec.detail
+		: moving         ? agent_phase_name(a->phase)
+				 : "");
 	cJSON_AddStringToObject(o, "browser", browser[a->vm ? a->browser : GUEST_BROWSER_DOWN]);
 	add_or_null(o, "accel", a->vm ? vm_accel(a->vm) : NULL);
 	if (a->vm)
@@ -167,7 +175,8 @@ static void add_life(cJSON *o, struct agent *a)
 
 cJSON *agent_json(struct agent *a)
 {
-	cJSON *o = cJSON_CreateObject(), *labels = cJSON_Parse(a->rec.labels ? a->rec.labels : "{}");
+	cJSON *o = cJSON_CreateObject(),
+	      *labels = cJSON_Parse(a->rec.labels ? a->rec.labels : "{}");
 
 	cJSON_AddStringToObject(o, "id", a->rec.id);
 	cJSON_AddStringToObject(o, "name", a->rec.name);
@@ -186,7 +195,8 @@ cJSON *agent_json(struct agent *a)
 		cJSON_AddNullToObject(o, "port");
 	cJSON_AddItemToObject(o, "policy", cJSON_Duplicate(a->rules, true));
 	if (a->link && policy_link_stats(a->link))
-		cJSON_AddItemToObject(o, "policy_stats", cJSON_Duplicate(policy_link_stats(a->link), true));
+		cJSON_AddItemToObject(
+			o, "policy_stats", cJSON_Duplicate(policy_link_stats(a->link), true));
 	return o;
 }
 
@@ -202,7 +212,7 @@ static int check_labels(const cJSON *labels, struct err *err)
 
 	if (cJSON_GetArraySize(labels) > LABELS_MAX)
 		return refuse(err, "invalid-request", "an agent has at most 32 labels");
-	cJSON_ArrayForEach(one, labels) {
+	cJSON_ArrayForEach (one, labels) {
 		size_t n = strlen(one->string);
 
 		if (n < 1 || n > LABEL_KEY_MAX || strlen(one->valuestring) > LABEL_VALUE_MAX)
@@ -223,7 +233,7 @@ static bool holds(const cJSON *list, const char *text)
 {
 	const cJSON *one;
 
-	cJSON_ArrayForEach(one, list) {
+	cJSON_ArrayForEach (one, list) {
 		if (streq(one->valuestring, text))
 			return true;
 	}
@@ -236,7 +246,7 @@ cJSON *agent_rules_normal(const cJSON *rules, struct err *err)
 	const cJSON *one;
 	int r = 0;
 
-	cJSON_ArrayForEach(one, rules) {
+	cJSON_ArrayForEach (one, rules) {
 		char text[RULE_TEXT_MAX];
 		struct rule rule;
 
@@ -270,8 +280,8 @@ static void on_rules_in_force(void *data, const struct err *err)
 	free(one);
 }
 
-int agent_rules_set(struct agent *a, const cJSON *rules, const char *by, void (*done)(void *data, const struct err *err),
-	void *data, struct err *err)
+int agent_rules_set(struct agent *a, const cJSON *rules, const char *by,
+	void (*done)(void *data, const struct err *err), void *data, struct err *err)
 {
 	int r = store_rules_set(a->all->o.store, a->rec.id, rules, err);
 	struct rules_asker *one;
@@ -302,7 +312,8 @@ int agents_image(struct agents *all, const char *wish, struct image *ret, struct
 	return wish ? image_get(all->state, wish, ret, err) : image_newest(all->state, ret, err);
 }
 
-static int choose_image(struct agents *all, const char *wish, struct agent_record *rec, struct err *err)
+static int choose_image(
+	struct agents *all, const char *wish, struct agent_record *rec, struct err *err)
 {
 	struct image image;
 	int r = agents_image(all, wish, &image, err);
@@ -314,11 +325,13 @@ static int choose_image(struct agents *all, const char *wish, struct agent_recor
 	return r;
 }
 
-static int fill_record(struct agents *all, const cJSON *args, struct agent_record *rec, struct err *err)
+static int fill_record(
+	struct agents *all, const cJSON *args, struct agent_record *rec, struct err *err)
 {
 	const struct config *c = all->o.config;
 	const cJSON *labels = json_get(args, "labels");
-	const char *name = json_str(args, "name", ""), *on_crash = json_str(args, "on_crash", c->on_crash);
+	const char *name = json_str(args, "name", ""),
+		   *on_crash = json_str(args, "on_crash", c->on_crash);
 	int r = agent_name_check(name, err);
 
 	if (r == 0)
@@ -340,7 +353,8 @@ static int fill_record(struct agents *all, const cJSON *args, struct agent_recor
 	random_bytes(rec->machine_id, sizeof(rec->machine_id));
 	memcpy(rec->state, "creating", sizeof("creating"));
 	memcpy(rec->mode, "enforce", sizeof("enforce"));
-	snprintf(rec->wanted, sizeof(rec->wanted), "%s", json_bool(args, "start", true) ? "run" : "stop");
+	snprintf(rec->wanted, sizeof(rec->wanted), "%s",
+		json_bool(args, "start", true) ? "run" : "stop");
 	return 0;
 }
 
@@ -376,7 +390,8 @@ static int create_stopped(struct agent *a, const struct asker *asker, struct err
 	return 0;
 }
 
-int agent_create(struct agents *all, const cJSON *args, const char *by, const struct asker *asker, struct err *err)
+int agent_create(struct agents *all, const cJSON *args, const char *by, const struct asker *asker,
+	struct err *err)
 {
 	cJSON *rules = agent_rules_normal(json_get(args, "allow"), err);
 	struct agent_record rec = {0};
@@ -416,7 +431,8 @@ int agent_update(struct agent *a, const cJSON *args, struct err *err)
 	if (r < 0)
 		return r;
 	next.labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup(a->rec.labels);
-	snprintf(next.on_crash, sizeof(next.on_crash), "%s", json_str(args, "on_crash", a->rec.on_crash));
+	snprintf(next.on_crash, sizeof(next.on_crash), "%s",
+		json_str(args, "on_crash", a->rec.on_crash));
 	next.memory_mib = (unsigned)json_int(args, "memory_mib", a->rec.memory_mib);
 	next.cpus = (unsigned)json_int(args, "cpus", a->rec.cpus);
 	next.port = (unsigned)json_int(args, "port", a->rec.port);

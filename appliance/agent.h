@@ -1,4 +1,5 @@
-/* Agents: the durable thing that people name, with its record, its rules and, while it runs, its VM. */
+/* Agents: the durable thing that people name, with its record, its rules and, while it runs, its
+ * VM. */
 #ifndef BERTH_AGENT_H
 #define BERTH_AGENT_H
 
@@ -24,8 +25,9 @@ struct agents_options {
 };
 
 /*
- * Somebody who waits for what they asked. done is called exactly once, perhaps before the asking function returns:
- * a is the agent, or NULL once it has been removed; err is NULL when it was done. progress may be NULL.
+ * Somebody who waits for what they asked. done is called exactly once, perhaps before the asking
+ * function returns: a is the agent, or NULL once it has been removed; err is NULL when it was done.
+ * progress may be NULL.
  */
 struct asker {
 	void (*progress)(void *data, const char *step, const char *detail);
@@ -36,15 +38,17 @@ struct asker {
 /* Reads the records. Nothing is started or touched. */
 int agents_new(struct agents **ret, const struct agents_options *o, struct err *err);
 /*
- * After a start of the daemon: adopts what runs, finishes or rolls back what was half done, removes what belongs to
- * nobody, and starts what should run.
+ * After a start of the daemon: adopts what runs, finishes or rolls back what was half done, removes
+ * what belongs to nobody, and starts what should run.
  */
 void agents_recover(struct agents *all);
 /* Lets go of everything; VMs and policy processes go on. Askers are told. */
 void agents_free(struct agents *all);
-/* Stops every agent; they will be started again at the next start of the daemon if they ran. From now on none starts. */
-void agents_shutdown(struct agents *all, void (*progress)(void *data, const char *agent, unsigned left),
-	void (*done)(void *data), void *data);
+/* Stops every agent; they will be started again at the next start of the daemon if they ran. From
+ * now on none starts. */
+void agents_shutdown(struct agents *all,
+	void (*progress)(void *data, const char *agent, unsigned left), void (*done)(void *data),
+	void *data);
 
 /* By name or id; NULL and 404 agent-not-found. */
 struct agent *agents_find(struct agents *all, const char *name_or_id, struct err *err);
@@ -56,26 +60,32 @@ enum agent_phase agent_phase(const struct agent *a);
 cJSON *agent_json(struct agent *a);
 
 /*
- * args: of the operation agent.create, checked for shape. Fails at once, or the asker is told when the agent runs (or is
- * there, with start false). An agent that could not be made leaves nothing behind.
+ * args: of the operation agent.create, checked for shape. Fails at once, or the asker is told when
+ * the agent runs (or is there, with start false). An agent that could not be made leaves nothing
+ * behind.
  */
-int agent_create(struct agents *all, const cJSON *args, const char *by, const struct asker *asker, struct err *err);
+int agent_create(struct agents *all, const cJSON *args, const char *by, const struct asker *asker,
+	struct err *err);
 /* args: of agent.update. */
 int agent_update(struct agent *a, const cJSON *args, struct err *err);
-/* ask: INPUT_START to INPUT_REMOVE. 409 wrong-state at once, or the asker is told. asker may be NULL. */
-int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker, struct err *err);
+/* ask: INPUT_START to INPUT_REMOVE. 409 wrong-state at once, or the asker is told. asker may be
+ * NULL. */
+int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker,
+	struct err *err);
 
 /* Rules in force: an array of texts in their normal form. */
 const cJSON *agent_rules(const struct agent *a);
-/* rules: an array of texts as given; checked, made normal, doubles removed. The caller's to delete, or NULL and err. */
+/* rules: an array of texts as given; checked, made normal, doubles removed. The caller's to delete,
+ * or NULL and err. */
 cJSON *agent_rules_normal(const cJSON *rules, struct err *err);
 /* Keeps the rules (copied) and puts them in force; done is told. */
-int agent_rules_set(struct agent *a, const cJSON *rules, const char *by, void (*done)(void *data, const struct err *err),
-	void *data, struct err *err);
+int agent_rules_set(struct agent *a, const cJSON *rules, const char *by,
+	void (*done)(void *data, const struct err *err), void *data, struct err *err);
 /* Writes the decisions that wait to be written together. */
 void agents_egress_flush(struct agents *all);
 
-/* The image that is meant: by id, or with NULL the configured or the newest. 404 image-not-found, 409 no-image. */
+/* The image that is meant: by id, or with NULL the configured or the newest. 404 image-not-found,
+ * 409 no-image. */
 int agents_image(struct agents *all, const char *wish, struct image *ret, struct err *err);
 
 /* agent_connect: a connection into a guest. */
@@ -85,11 +95,12 @@ struct agent_connection {
 	const char *state;
 };
 /*
- * Waits at most AGENT_CONNECT_MS until the agent runs (browser: and its browser is up), then connects to the guest's
- * port. done is called exactly once, with c or err.
+ * Waits at most AGENT_CONNECT_MS until the agent runs (browser: and its browser is up), then
+ * connects to the guest's port. done is called exactly once, with c or err.
  */
 #define AGENT_CONNECT_MS 30000
 void agent_connect(struct agents *all, struct agent *a, bool browser,
-	void (*done)(void *data, const struct agent_connection *c, const struct err *err), void *data);
+	void (*done)(void *data, const struct agent_connection *c, const struct err *err),
+	void *data);
 
 #endif

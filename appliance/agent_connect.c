@@ -1,9 +1,9 @@
 /*
  * Connections into guests, handed to the gateway.
  *
- * Theory of operation. Each one tries at once and then every TRY_MS until it is through or its time is over: the agent
- * (looked up by id, it may go meanwhile) must run, its browser be up, and the guest accept. The socket is made
- * inside the agent's namespace and connected without blocking.
+ * Theory of operation. Each one tries at once and then every TRY_MS until it is through or its time
+ * is over: the agent (looked up by id, it may go meanwhile) must run, its browser be up, and the
+ * guest accept. The socket is made inside the agent's namespace and connected without blocking.
  */
 #include "agent_priv.h"
 #include "netns.h"
@@ -41,7 +41,8 @@ static void drop_socket(struct connecting *c)
 }
 
 /* Tells and frees. */
-static void finish(struct connecting *c, const struct agent_connection *connection, const struct err *err)
+static void finish(
+	struct connecting *c, const struct agent_connection *connection, const struct err *err)
 {
 	struct connecting **link = &c->all->connecting;
 
@@ -55,7 +56,8 @@ static void finish(struct connecting *c, const struct agent_connection *connecti
 	free(c);
 }
 
-static void fail(struct connecting *c, int status, const char *type, const char *why, const char *hint)
+static void fail(
+	struct connecting *c, int status, const char *type, const char *why, const char *hint)
 {
 	struct err err;
 
@@ -140,14 +142,17 @@ static void attempt(void *data)
 	drop_socket(c);
 	if (!a)
 		fail(c, 404, "agent-not-found", "was removed", NULL);
-	else if (a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED || a->phase == PHASE_REMOVING)
+	else if (a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED ||
+		 a->phase == PHASE_REMOVING)
 		fail(c, 409, "wrong-state", "does not run", "start it with: berth start %s");
 	else if (c->browser && a->browser == GUEST_BROWSER_GAVE_UP && a->phase == PHASE_RUNNING)
-		fail(c, 503, "browser-unavailable", "has a browser that ended too often", "restart it with: berth restart %s");
+		fail(c, 503, "browser-unavailable", "has a browser that ended too often",
+			"restart it with: berth restart %s");
 	else if (now_ms() >= c->deadline && reachable(c, a))
 		fail(c, 504, "timeout", "does not answer", "see what it says with: berth log %s");
 	else if (now_ms() >= c->deadline && c->browser && agent_phase_has_vm(a->phase))
-		fail(c, 503, "browser-unavailable", "has no browser that answers", "see what it says with: berth log %s");
+		fail(c, 503, "browser-unavailable", "has no browser that answers",
+			"see what it says with: berth log %s");
 	else if (now_ms() >= c->deadline)
 		fail(c, 504, "timeout", "does not run yet", "see its state with: berth show %s");
 	else if (reachable(c, a))
@@ -157,7 +162,8 @@ static void attempt(void *data)
 }
 
 void agent_connect(struct agents *all, struct agent *a, bool browser,
-	void (*done)(void *data, const struct agent_connection *c, const struct err *err), void *data)
+	void (*done)(void *data, const struct agent_connection *c, const struct err *err),
+	void *data)
 {
 	struct connecting *c;
 	struct err err;
@@ -187,5 +193,6 @@ void agent_connect(struct agents *all, struct agent *a, bool browser,
 void agents_connect_cancel(struct agents *all)
 {
 	while (all->connecting)
-		fail(all->connecting, 503, "daemon-unavailable", "cannot be reached: berthd is ending", NULL);
+		fail(all->connecting, 503, "daemon-unavailable",
+			"cannot be reached: berthd is ending", NULL);
 }

@@ -7,7 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* An egress event of berth-policy (docs/internals.md). It parsed what a guest sent: believe nothing. */
+/* An egress event of berth-policy (docs/internals.md). It parsed what a guest sent: believe
+ * nothing. */
 static const struct json_member members[] = {
 	{"type", JSON_STRING, true, 1, 16},
 	{"time", JSON_STRING, false, 0, 40},
@@ -45,7 +46,8 @@ void agent_egress_add(struct agent *a, const cJSON *entry)
 
 	drop_nulls(copy);
 	verdict = json_str(copy, "verdict", "");
-	if (json_check(copy, members, ARRAY_SIZE(members), &err) < 0 || (!streq(verdict, "allow") && !streq(verdict, "deny"))) {
+	if (json_check(copy, members, ARRAY_SIZE(members), &err) < 0 ||
+		(!streq(verdict, "allow") && !streq(verdict, "deny"))) {
 		log_warning("%s: an entry of berth-policy is refused: %s", a->rec.name, err.msg);
 		cJSON_Delete(copy);
 		return;
@@ -70,7 +72,8 @@ static void told_denied(struct agent *a, const struct egress_record *e)
 	cJSON_AddNumberToObject(o, "port", e->port);
 	cJSON_AddStringToObject(o, "protocol", e->protocol);
 	cJSON_AddStringToObject(o, "reason", e->reason);
-	agent_event(a, "egress.denied", o, "%s port %u: %s", e->name[0] ? e->name : e->address, e->port, e->reason);
+	agent_event(a, "egress.denied", o, "%s port %u: %s", e->name[0] ? e->name : e->address,
+		e->port, e->reason);
 }
 
 static int write_one(struct agents *all, const struct egress_waiting *w, struct err *err)
@@ -120,7 +123,8 @@ void agents_egress_flush(struct agents *all)
 		log_error("%zu egress decisions are lost: %s", all->n_egress, err.msg);
 	}
 	if (all->egress_dropped)
-		log_warning("%llu egress decisions came too fast to be kept", (unsigned long long)all->egress_dropped);
+		log_warning("%llu egress decisions came too fast to be kept",
+			(unsigned long long)all->egress_dropped);
 	all->n_egress = 0;
 	all->egress_dropped = 0;
 }

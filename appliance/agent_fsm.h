@@ -7,10 +7,10 @@
 enum agent_phase {
 	PHASE_STOPPED,
 	PHASE_FAILED,
-	PHASE_PREPARE,    /* disk and namespace are being made */
-	PHASE_POLICY,     /* berth-policy starts and takes the rules */
-	PHASE_BOOT,       /* QEMU runs, the guest is not ready */
-	PHASE_BROWSER,    /* the guest is ready, its browser not up for the first time */
+	PHASE_PREPARE, /* disk and namespace are being made */
+	PHASE_POLICY,  /* berth-policy starts and takes the rules */
+	PHASE_BOOT,    /* QEMU runs, the guest is not ready */
+	PHASE_BROWSER, /* the guest is ready, its browser not up for the first time */
 	PHASE_RUNNING,
 	PHASE_STOPPING,   /* the guest powers off, to stay so */
 	PHASE_RESTARTING, /* the guest powers off, to start again */
@@ -79,7 +79,8 @@ const char *agent_phase_step(enum agent_phase phase);
 bool agent_phase_has_vm(enum agent_phase phase);
 
 /*
- * Crashes within CRASH_WINDOW_MS, to decide whether another try is due. Embedded; zeroed at a start by somebody.
+ * Crashes within CRASH_WINDOW_MS, to decide whether another try is due. Embedded; zeroed at a start
+ * by somebody.
  */
 #define CRASHES_MAX 5
 #define CRASH_WINDOW_MS (10 * 60 * 1000)

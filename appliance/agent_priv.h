@@ -7,7 +7,7 @@
 #include "vm.h"
 #include "watch.h"
 
-#define START_STAGGER_MS 300  /* between the starts of agents after a start of the daemon */
+#define START_STAGGER_MS 300 /* between the starts of agents after a start of the daemon */
 #define POLICY_TIMEOUT_MS 20000
 #define BOOT_TIMEOUT_MS 180000
 #define LOG_BURST 100 /* lines of one guest's log at once, and a second */
@@ -34,12 +34,12 @@ struct agent {
 	struct watch_timer *timer; /* of the phase */
 	struct agent_asker *askers;
 	struct crash_count crashes;
-	struct err err;      /* why the last step failed */
+	struct err err;       /* why the last step failed */
 	char end_detail[300]; /* how QEMU ended */
-	char by[80];         /* who asked last, "" for nobody */
-	int browser;         /* enum guest_browser_state */
+	char by[80];          /* who asked last, "" for nobody */
+	int browser;          /* enum guest_browser_state */
 	unsigned browser_restarts;
-	bool adopted;        /* until the guest is ready: this boot is not a new one */
+	bool adopted; /* until the guest is ready: this boot is not a new one */
 	enum agent_input inputs[INPUTS_MAX];
 	size_t n_inputs;
 	bool feeding;
@@ -78,7 +78,8 @@ struct agent *agent_new(struct agents *all, struct agent_record *rec);
 void agent_free(struct agent *a);
 /* Writes the record; a failure is logged, what runs goes on. */
 void agent_save(struct agent *a);
-__attribute__((format(printf, 4, 5))) void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) void agent_event(
+	struct agent *a, const char *type, cJSON *data, const char *fmt, ...);
 
 /* agent_run.c */
 void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker);

@@ -1,13 +1,13 @@
 /*
  * After a start of the daemon, and at the end of the appliance.
  *
- * Theory of operation. The records say what is wanted; the state folder shows what is there. Each agent is brought from
- * the one to the other:
+ * Theory of operation. The records say what is wanted; the state folder shows what is there. Each
+ * agent is brought from the one to the other:
  *
  *     wanted   QEMU lives                      QEMU is gone
- *     run      adopt it                        state running: a crash; otherwise start it (or finish its making)
- *     stop     adopt it, power it off          clean up; a new agent that was not to be started gets its disk
- *     remove   adopt it, kill it, remove it    remove it
+ *     run      adopt it                        state running: a crash; otherwise start it (or
+ * finish its making) stop     adopt it, power it off          clean up; a new agent that was not to
+ * be started gets its disk remove   adopt it, kill it, remove it    remove it
  *
  * Then everything in STATE/run/ns, STATE/run/agents and STATE/agents that belongs to no agent goes.
  */
@@ -42,7 +42,8 @@ static void found_dead(struct agent *a)
 	if (!streq(a->rec.on_crash, "restart")) {
 		memcpy(a->rec.wanted, "stop", sizeof("stop"));
 		memcpy(a->rec.state, "stopped", sizeof("stopped"));
-		snprintf(a->rec.detail, sizeof(a->rec.detail), "QEMU was gone when berthd came back");
+		snprintf(a->rec.detail, sizeof(a->rec.detail),
+			"QEMU was gone when berthd came back");
 		agent_save(a);
 		return;
 	}
@@ -111,7 +112,8 @@ static void recover(struct agent *a, uint64_t *delay)
 /* Removes what belongs to the agent that has no record; every part may be missing. */
 static void remove_left(struct agents *all, const char *id)
 {
-	AUTOFREE char *run = path_in(all->state, "run/agents/%s", id), *disk = path_in(all->state, "agents/%s", id);
+	AUTOFREE char *run = path_in(all->state, "run/agents/%s", id),
+		      *disk = path_in(all->state, "agents/%s", id);
 	struct err err = {0};
 
 	log_warning("%s belongs to no agent and is removed", id);
@@ -196,8 +198,9 @@ static void stop_one(struct agents *all, struct agent *a)
 	agent_feed(a, INPUT_STOP);
 }
 
-void agents_shutdown(struct agents *all, void (*progress)(void *data, const char *agent, unsigned left),
-	void (*done)(void *data), void *data)
+void agents_shutdown(struct agents *all,
+	void (*progress)(void *data, const char *agent, unsigned left), void (*done)(void *data),
+	void *data)
 {
 	struct agent *next;
 

@@ -1,10 +1,11 @@
 /*
  * The life of one agent: inputs are fed to the table, its actions are done here.
  *
- * Theory of operation. Whatever happens (somebody asks, a step ends, QEMU ends, a timer) is an input. agent_feed looks
- * it up in agent_fsm.c, changes the phase and does the action, which may feed further inputs; those wait in a small
- * queue until the present one is done. What is wanted of an agent is in its record before the first step, and every
- * step can be done twice, so that a daemon killed anywhere goes on from the record (agent_recover.c).
+ * Theory of operation. Whatever happens (somebody asks, a step ends, QEMU ends, a timer) is an
+ * input. agent_feed looks it up in agent_fsm.c, changes the phase and does the action, which may
+ * feed further inputs; those wait in a small queue until the present one is done. What is wanted of
+ * an agent is in its record before the first step, and every step can be done twice, so that a
+ * daemon killed anywhere goes on from the record (agent_recover.c).
  *
  *     prepare (disk, namespace) -> policy (rules in force) -> boot (QEMU) -> browser -> running
  *
@@ -23,7 +24,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Answers those whose ask is in the mask (1 << input). err NULL: done. a NULL: it has been removed. */
+/* Answers those whose ask is in the mask (1 << input). err NULL: done. a NULL: it has been removed.
+ */
 static void answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err)
 {
 	struct agent_asker **link = &a->askers, *taken = NULL, **end = &taken;
@@ -77,13 +79,15 @@ static void failed(struct agent *a)
 	agent_feed(a, streq(a->rec.state, "creating") ? INPUT_ERROR_NEW : INPUT_ERROR);
 }
 
-static int take_disk(const char *folder, const char *disk, const struct agent_record *r, struct err *err)
+static int take_disk(
+	const char *folder, const char *disk, const struct agent_record *r, struct err *err)
 {
 	AUTOFREE char *part = xasprintf("%s.part", disk);
 	int code = make_dir(folder, 0700, err);
 
 	if (code == 0)
-		code = house_chown(folder, HOUSE_UID_AGENT + r->slot, HOUSE_UID_AGENT + r->slot, err);
+		code = house_chown(
+			folder, HOUSE_UID_AGENT + r->slot, HOUSE_UID_AGENT + r->slot, err);
 	if (code < 0 || access(disk, F_OK) == 0)
 		return code;
 	if (unlink(part) < 0 && errno != ENOENT)
@@ -158,7 +162,8 @@ static void on_policy_egress(void *data, const cJSON *entry)
 void agent_start_policy(struct agent *a)
 {
 	static const struct policy_callbacks cb = {on_policy_up, on_policy_down, on_policy_egress};
-	const struct policy_spec spec = {a->all->state, a->rec.id, a->rec.name, a->all->o.policy_program};
+	const struct policy_spec spec = {
+		a->all->state, a->rec.id, a->rec.name, a->all->o.policy_program};
 
 	if (!a->link)
 		a->link = policy_link_new(a->all->o.loop, &spec, a->rules, a->rec.mode, &cb, a);
@@ -178,8 +183,8 @@ static void on_vm_ready(void *data, const struct guest_ready *ready)
 {
 	struct agent *a = data;
 
-	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel", a->rec.name, ready->kernel,
-		ready->kernel_ms, ready->init_ms);
+	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",
+		a->rec.name, ready->kernel, ready->kernel_ms, ready->init_ms);
 	agent_feed(a, INPUT_READY);
 }
 
@@ -254,7 +259,8 @@ static enum agent_input verdict(struct agent *a)
 static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 {
 	struct agent *a = data;
-	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING || a->phase == PHASE_REMOVING;
+	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING ||
+		     a->phase == PHASE_REMOVING;
 
 	vm_free(a->vm);
 	a->vm = NULL;
@@ -265,7 +271,8 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 		agent_feed(a, INPUT_ENDED_OFF);
 		return;
 	}
-	agent_event(a, how == VM_END_HANG ? "agent.hung" : "agent.crashed", NULL, "%s", a->end_detail);
+	agent_event(
+		a, how == VM_END_HANG ? "agent.hung" : "agent.crashed", NULL, "%s", a->end_detail);
 	agent_feed(a, verdict(a));
 }
 
@@ -351,7 +358,8 @@ static void do_up(struct agent *a, bool late)
 
 	watch_timer_stop(a->timer);
 	if (late) {
-		snprintf(detail, sizeof(detail), "the browser did not come up within %u s", a->all->o.config->browser_timeout_s);
+		snprintf(detail, sizeof(detail), "the browser did not come up within %u s",
+			a->all->o.config->browser_timeout_s);
 		if (a->browser == GUEST_BROWSER_STARTING)
 			a->browser = GUEST_BROWSER_DOWN;
 		agent_event(a, "browser.down", NULL, "%s", detail);
@@ -465,7 +473,8 @@ static void do_delete(struct agent *a, enum agent_input input)
 	struct err err, cut;
 
 	agent_clean(a);
-	if (remove_tree(folder, &err) < 0 || store_agent_remove(a->all->o.store, a->rec.id, &err) < 0) {
+	if (remove_tree(folder, &err) < 0 ||
+		store_agent_remove(a->all->o.store, a->rec.id, &err) < 0) {
 		a->phase = PHASE_FAILED;
 		a->err = err;
 		set_state(a, "failed", err.msg);
@@ -573,12 +582,13 @@ static void on_timer(void *data)
 		agent_feed(a, INPUT_BROWSER_LATE);
 		return;
 	case PHASE_POLICY:
-		err_set(&a->err, ETIMEDOUT, "berth-policy did not get ready within %d s%s%s", POLICY_TIMEOUT_MS / 1000,
-			a->end_detail[0] ? ": it " : "", a->end_detail);
+		err_set(&a->err, ETIMEDOUT, "berth-policy did not get ready within %d s%s%s",
+			POLICY_TIMEOUT_MS / 1000, a->end_detail[0] ? ": it " : "", a->end_detail);
 		failed(a);
 		return;
 	case PHASE_BOOT:
-		log_error("%s: the guest was not ready within %d s", a->rec.name, BOOT_TIMEOUT_MS / 1000);
+		log_error("%s: the guest was not ready within %d s", a->rec.name,
+			BOOT_TIMEOUT_MS / 1000);
 		vm_kill(a->vm);
 		return;
 	default:
@@ -674,7 +684,8 @@ void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *
 	*end = one;
 }
 
-int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker, struct err *err)
+int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker,
+	struct err *err)
 {
 	enum agent_action action = agent_fsm(a->phase, ask).action;
 	int r = may_ask(a, ask, err);

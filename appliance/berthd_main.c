@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char usage[] = "usage: berthd --state DIR\n"
-			    "The control daemon of an appliance; `berth up` starts it (see berth(1)).\n"
-			    "  --state DIR    the state folder, an absolute path\n"
-			    "  --config       print every setting of berth.conf with its default\n"
-			    "  --version\n";
+static const char usage[] =
+	"usage: berthd --state DIR\n"
+	"The control daemon of an appliance; `berth up` starts it (see berth(1)).\n"
+	"  --state DIR    the state folder, an absolute path\n"
+	"  --config       print every setting of berth.conf with its default\n"
+	"  --version\n";
 
 static int wrong_usage(void)
 {
@@ -22,8 +23,9 @@ static int wrong_usage(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"state", required_argument, NULL, 's'}, {"config", no_argument, NULL, 'c'},
-		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'v'}, {0}};
+	static const struct option options[] = {{"state", required_argument, NULL, 's'},
+		{"config", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'}, {0}};
 	const char *state = NULL;
 	struct err err = {0};
 	int c;

@@ -24,7 +24,8 @@ static int parse_number(const struct key *k, const char *value, void *at, struct
 	uint64_t n;
 
 	if (!parse_u64(value, k->min, k->max, &n))
-		return err_set(err, ERANGE, "'%s' must be a number between %zu and %zu", k->name, k->min, k->max);
+		return err_set(err, ERANGE, "'%s' must be a number between %zu and %zu", k->name,
+			k->min, k->max);
 	*(unsigned *)at = (unsigned)n;
 	return 0;
 }
@@ -32,7 +33,8 @@ static int parse_number(const struct key *k, const char *value, void *at, struct
 static int parse_text(const struct key *k, const char *value, void *at, struct err *err)
 {
 	if (strlen(value) >= k->max)
-		return err_set(err, ERANGE, "'%s' is longer than %zu characters", k->name, k->max - 1);
+		return err_set(
+			err, ERANGE, "'%s' is longer than %zu characters", k->name, k->max - 1);
 	memcpy(at, value, strlen(value) + 1);
 	return 0;
 }
@@ -43,7 +45,8 @@ static int parse_listen(const struct key *k, const char *value, void *at, struct
 	uint64_t port;
 
 	if (!colon || colon == value || !parse_u64(colon + 1, 0, 65535, &port))
-		return err_set(err, EINVAL, "'%s' must be ADDRESS:PORT, as in 127.0.0.1:7900", k->name);
+		return err_set(
+			err, EINVAL, "'%s' must be ADDRESS:PORT, as in 127.0.0.1:7900", k->name);
 	return parse_text(k, value, at, err);
 }
 
@@ -57,7 +60,8 @@ static int parse_on_crash(const struct key *k, const char *value, void *at, stru
 static int parse_image(const struct key *k, const char *value, void *at, struct err *err)
 {
 	if (*value && (strlen(value) != 16 || strspn(value, "0123456789abcdef") != 16))
-		return err_set(err, EINVAL, "'%s' must be an image's id (16 hex digits) or empty", k->name);
+		return err_set(err, EINVAL, "'%s' must be an image's id (16 hex digits) or empty",
+			k->name);
 	return parse_text(k, value, at, err);
 }
 
@@ -72,8 +76,9 @@ static int parse_list(const struct key *k, const char *value, void *at, struct e
 		size_t len = strcspn(value, " ,\t");
 
 		if (n == CONFIG_LIST_MAX - 1 || len >= k->max)
-			return err_set(err, ERANGE, "'%s' takes at most %d words of less than %zu characters",
-				k->name, CONFIG_LIST_MAX - 1, k->max);
+			return err_set(err, ERANGE,
+				"'%s' takes at most %d words of less than %zu characters", k->name,
+				CONFIG_LIST_MAX - 1, k->max);
 		memcpy(row + n++ * k->max, value, len);
 		value += len;
 	}
@@ -88,7 +93,8 @@ static const struct key keys[] = {
 		"names this appliance is reached by, besides addresses and localhost"},
 	{"gateway", "origins", AT(origins), parse_list, 0, 256, "",
 		"web origins whose pages may call the API, besides the appliance's own"},
-	{"agent", "image", AT(image), parse_image, 0, 17, "", "image of a new agent; empty: the newest"},
+	{"agent", "image", AT(image), parse_image, 0, 17, "",
+		"image of a new agent; empty: the newest"},
 	{"agent", "memory", AT(memory_mib), parse_number, 256, 65536, "1024", "MiB of a new agent"},
 	{"agent", "cpus", AT(cpus), parse_number, 1, 16, "2", "processors of a new agent"},
 	{"agent", "disk", AT(disk_gib), parse_number, 1, 1024, "8",
@@ -149,7 +155,8 @@ int config_load(const char *state, struct config *ret, struct err *err)
 	line = ini_parse_file(f, on_value, &load);
 	if (line == 0)
 		return 0;
-	err_set(err, EINVAL, "%s, line %d: %s", path, line, first.code < 0 ? first.msg : "not understood");
+	err_set(err, EINVAL, "%s, line %d: %s", path, line,
+		first.code < 0 ? first.msg : "not understood");
 	return err_hint(err, "correct the line or remove it; berth.conf(5) lists the keys");
 }
 

@@ -10,19 +10,21 @@
 
 /* Filled by config_load. Strings are inside; nothing to free. */
 struct config {
-	char listen[128];                    /* ADDR:PORT of the gateway */
-	char hosts[CONFIG_LIST_MAX][256];    /* further values of Host that are ours, "" ends the list */
-	char origins[CONFIG_LIST_MAX][256];  /* further Origins that browsers may come from */
-	char image[17];                      /* default image: 16 hex digits, or "" for the newest */
+	char listen[128]; /* ADDR:PORT of the gateway */
+	char hosts[CONFIG_LIST_MAX]
+		  [256]; /* further values of Host that are ours, "" ends the list */
+	char origins[CONFIG_LIST_MAX][256]; /* further Origins that browsers may come from */
+	char image[17];                     /* default image: 16 hex digits, or "" for the newest */
 	unsigned memory_mib, cpus, disk_gib; /* of a new agent that does not say */
 	char on_crash[8];                    /* "restart" or "stop" */
 	unsigned stop_timeout_s;             /* for a guest to power off before QEMU is killed */
-	unsigned browser_timeout_s;          /* for the browser to come up before a start is called done */
+	unsigned browser_timeout_s; /* for the browser to come up before a start is called done */
 };
 
 /* The defaults. */
 void config_init(struct config *c);
-/* Defaults, then STATE/berth.conf if there is one. An unknown key or a wrong value is refused, naming file and line. */
+/* Defaults, then STATE/berth.conf if there is one. An unknown key or a wrong value is refused,
+ * naming file and line. */
 int config_load(const char *state, struct config *ret, struct err *err);
 /* Every key with its default and meaning, as a berth.conf that changes nothing. */
 void config_help(FILE *out);

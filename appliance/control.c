@@ -1,10 +1,11 @@
 /*
  * The control server: who is connected, what they asked, what they are told.
  *
- * Theory of operation. A client is a connection with its frames (base/ctl.h) and a list of requests that wait. A request
- * and its client may end in any order: a client that goes leaves its requests behind without a client, and their
- * answers go nowhere. A client that does not take its answers is not read any more; one that breaks a rule of the
- * channel is closed. A client is freed outside of reading only (`dead` marks it until then).
+ * Theory of operation. A client is a connection with its frames (base/ctl.h) and a list of requests
+ * that wait. A request and its client may end in any order: a client that goes leaves its requests
+ * behind without a client, and their answers go nowhere. A client that does not take its answers is
+ * not read any more; one that breaks a rule of the channel is closed. A client is freed outside of
+ * reading only (`dead` marks it until then).
  */
 #include "control.h"
 #include "ctl.h"
@@ -180,7 +181,8 @@ bool request_busy(const struct request *r)
 
 bool request_cancel(struct request *r, double id)
 {
-	for (struct request *other = r->client ? r->client->requests : NULL; other; other = other->next) {
+	for (struct request *other = r->client ? r->client->requests : NULL; other;
+		other = other->next) {
 		if (!other->stream || other->id != id)
 			continue;
 		other->stream->closed(other->stream_data);
@@ -291,7 +293,9 @@ static void on_listening(void *data, int events)
 	if (fd < 0)
 		return;
 	if (c->n_clients >= CONTROL_CLIENTS_MAX) {
-		log_warning("the control channel has %d clients already; another one is turned away", CONTROL_CLIENTS_MAX);
+		log_warning(
+			"the control channel has %d clients already; another one is turned away",
+			CONTROL_CLIENTS_MAX);
 		close(fd);
 		return;
 	}
@@ -304,10 +308,11 @@ static void on_listening(void *data, int events)
 	c->n_clients++;
 }
 
-int control_new(struct control **ret, uv_loop_t *loop, const char *state, void (*ask)(void *data, struct request *r),
-	void *data, struct err *err)
+int control_new(struct control **ret, uv_loop_t *loop, const char *state,
+	void (*ask)(void *data, struct request *r), void *data, struct err *err)
 {
-	AUTOFREE char *folder = path_in(state, "run/control"), *path = path_in(state, "run/control/control.sock");
+	AUTOFREE char *folder = path_in(state, "run/control"),
+		      *path = path_in(state, "run/control/control.sock");
 	struct control *c;
 	int fd, r = make_dir(folder, 0750, err);
 

@@ -17,9 +17,10 @@ struct control; /* owned by the daemon */
 /* One thing asked. It lives until request_ok or request_fail, also when its client has gone. */
 struct request;
 
-/* Listens on STATE/run/control/control.sock; `ask` is called for each request that is well formed. */
-int control_new(struct control **ret, uv_loop_t *loop, const char *state, void (*ask)(void *data, struct request *r),
-	void *data, struct err *err);
+/* Listens on STATE/run/control/control.sock; `ask` is called for each request that is well formed.
+ */
+int control_new(struct control **ret, uv_loop_t *loop, const char *state,
+	void (*ask)(void *data, struct request *r), void *data, struct err *err);
 /* Closes everything. Requests that wait must still be answered; nobody hears it. */
 void control_free(struct control *c);
 /* True when nothing waits to be sent. */
@@ -29,12 +30,14 @@ const char *request_op(const struct request *r);
 /* Who asked: a token's id, "local", or "". */
 const char *request_by(const struct request *r);
 const cJSON *request_args(const struct request *r);
-/* The end: ok (taken; NULL is {}), perhaps with a descriptor (duplicated, not taken). Frees the request. */
+/* The end: ok (taken; NULL is {}), perhaps with a descriptor (duplicated, not taken). Frees the
+ * request. */
 void request_ok(struct request *r, cJSON *ok, int fd);
 void request_fail(struct request *r, const struct err *err);
 void request_progress(struct request *r, const char *step, const char *detail);
 
-/* A request that is a stream of events until its client goes, it is cancelled, or the op ends it. */
+/* A request that is a stream of events until its client goes, it is cancelled, or the op ends it.
+ */
 struct request_stream {
 	void (*writable)(void *data); /* what was sent before is out */
 	void (*closed)(void *data);   /* the client has gone; the callee answers (request_ok) */

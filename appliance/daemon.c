@@ -1,10 +1,10 @@
 /*
  * berthd: opens the records, takes over what runs, serves the control channel, ends when asked.
  *
- * Theory of operation. There is one clean way to end: the operation `shutdown`, after the last agent has stopped.
- * Everything else (SIGTERM, SIGKILL, a bug) is the same crash: agents go on, and the next berthd finds them by the
- * records and the run folder. So nothing has to be done at an end that is not done at a start, the copy of the database
- * apart.
+ * Theory of operation. There is one clean way to end: the operation `shutdown`, after the last
+ * agent has stopped. Everything else (SIGTERM, SIGKILL, a bug) is the same crash: agents go on, and
+ * the next berthd finds them by the records and the run folder. So nothing has to be done at an end
+ * that is not done at a start, the copy of the database apart.
  */
 #include "daemon.h"
 #include "log.h"
@@ -43,8 +43,9 @@ static int make_folders(const char *state, struct err *err)
 }
 
 /*
- * Two daemons on one state folder would take each other's agents. A POSIX lock: unlike flock's, no child has a part in
- * it, so one that has not reached exec when berthd is killed does not hold up the next.
+ * Two daemons on one state folder would take each other's agents. A POSIX lock: unlike flock's, no
+ * child has a part in it, so one that has not reached exec when berthd is killed does not hold up
+ * the next.
  */
 static int take_lock(struct daemon *d, struct err *err)
 {
@@ -79,7 +80,8 @@ void daemon_end(struct daemon *d)
 
 static void say_started(struct daemon *d)
 {
-	const struct event_note note = {.type = "daemon.started", .detail = "berthd " BERTH_VERSION};
+	const struct event_note note = {
+		.type = "daemon.started", .detail = "berthd " BERTH_VERSION};
 
 	events_emit(d->events, &note);
 }
@@ -129,7 +131,10 @@ static void close_all(struct daemon *d)
 
 int daemon_run(const char *state, const char *policy_program, struct err *err)
 {
-	struct daemon d = {.state = state, .lock = -1, .started_at = realtime_ns(), .policy_program = policy_program};
+	struct daemon d = {.state = state,
+		.lock = -1,
+		.started_at = realtime_ns(),
+		.policy_program = policy_program};
 	uv_loop_t loop;
 	struct err late;
 	int r;

@@ -29,8 +29,8 @@ struct daemon {
 };
 
 /*
- * Runs until somebody asks for `shutdown` and every agent has stopped: 0. An error means that it could not start, and
- * nothing has been changed.
+ * Runs until somebody asks for `shutdown` and every agent has stopped: 0. An error means that it
+ * could not start, and nothing has been changed.
  */
 int daemon_run(const char *state, const char *policy_program, struct err *err);
 /* Ends the loop as soon as what was said is out. */

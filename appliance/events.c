@@ -1,10 +1,10 @@
 /*
  * What happened: numbered, kept, and told to those who watch.
  *
- * Theory of operation. An event gets its number when it is emitted. Most are written at once, those that a guest
- * can cause in numbers (log lines, refused connections) wait up to FLUSH_MS and share one transaction, because each
- * costs an fsync. The store is the only queue: a watcher is woken, and reads from the store what is newer than what
- * it has seen, at its own pace.
+ * Theory of operation. An event gets its number when it is emitted. Most are written at once, those
+ * that a guest can cause in numbers (log lines, refused connections) wait up to FLUSH_MS and share
+ * one transaction, because each costs an fsync. The store is the only queue: a watcher is woken,
+ * and reads from the store what is newer than what it has seen, at its own pace.
  */
 #include "events.h"
 #include "json.h"

@@ -15,7 +15,8 @@ struct event_note {
 	bool bulk;   /* may wait a moment and be written together with others */
 };
 
-/* Somebody who wants to know that there is something new. Embedded in its owner; linked by events_watch. */
+/* Somebody who wants to know that there is something new. Embedded in its owner; linked by
+ * events_watch. */
 struct events_watch {
 	struct events_watch *next, **link; /* link NULL: not linked */
 	void (*wake)(void *data);          /* may unlink itself, not others */

@@ -6,8 +6,14 @@
 
 #include <errno.h>
 
-#define AGENT {"agent", JSON_STRING, true, 1, 64}
-#define AGENT_OR_ALL {"agent", JSON_STRING, false, 1, 64}
+#define AGENT                                     \
+	{                                         \
+		"agent", JSON_STRING, true, 1, 64 \
+	}
+#define AGENT_OR_ALL                               \
+	{                                          \
+		"agent", JSON_STRING, false, 1, 64 \
+	}
 #define NO_BOUNDS 0, 0 /* base/json.h: neither length nor value is looked at */
 
 static const struct json_member args_agent_only[] = {AGENT};
@@ -17,17 +23,16 @@ static const struct json_member args_agent_create[] = {
 	{"memory_mib", JSON_INTEGER, false, 256, 65536},
 	{"cpus", JSON_INTEGER, false, 1, 16},
 	{"disk_gib", JSON_INTEGER, false, 1, 1024},
-	{"allow", JSON_STRINGS, false, 0, 10000}, /* their number is checked when doubles are gone */
+	{"allow", JSON_STRINGS, false, 0,
+		10000}, /* their number is checked when doubles are gone */
 	{"labels", JSON_STRING_MAP, false, 0, 1000},
 	{"on_crash", JSON_STRING, false, 0, 100},
 	{"start", JSON_BOOL, false, NO_BOUNDS},
 };
 static const struct json_member args_agent_list[] = {{"label", JSON_STRING, false, 1, 400}};
 static const struct json_member args_agent_update[] = {
-	AGENT,
-	{"labels", JSON_STRING_MAP, false, 0, 1000},
-	{"on_crash", JSON_STRING, false, 0, 100},
-	{"memory_mib", JSON_INTEGER, false, 256, 65536},
+	AGENT, {"labels", JSON_STRING_MAP, false, 0, 1000},
+	{"on_crash", JSON_STRING, false, 0, 100}, {"memory_mib", JSON_INTEGER, false, 256, 65536},
 	{"cpus", JSON_INTEGER, false, 1, 16},
 	{"port", JSON_INTEGER, false, 0, 65535}, /* 0: none any more */
 };
@@ -48,7 +53,8 @@ static const struct json_member args_policy_log[] = {
 	{"limit", JSON_INTEGER, false, 1, STORE_EGRESS_MAX},
 	{"verdict", JSON_STRING, false, 4, 5},
 };
-static const struct json_member args_token_check[] = {{"hash", JSON_STRING, true, TOKEN_HEX_LEN, TOKEN_HEX_LEN}};
+static const struct json_member args_token_check[] = {
+	{"hash", JSON_STRING, true, TOKEN_HEX_LEN, TOKEN_HEX_LEN}};
 static const struct json_member args_token_create[] = {
 	{"role", JSON_STRING, true, 1, 16},
 	AGENT_OR_ALL,
@@ -66,7 +72,8 @@ static const struct json_member args_events_subscribe[] = {
 	AGENT_OR_ALL,
 	{"after", JSON_INTEGER, false, 0, INT64_C(1) << 52},
 };
-static const struct json_member args_events_unsubscribe[] = {{"id", JSON_INTEGER, true, 0, INT64_C(1) << 52}};
+static const struct json_member args_events_unsubscribe[] = {
+	{"id", JSON_INTEGER, true, 0, INT64_C(1) << 52}};
 
 #define WITH(members) members, ARRAY_SIZE(members)
 static const struct op table[] = {

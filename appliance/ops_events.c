@@ -1,9 +1,10 @@
 /*
  * Operations on events: a list, and streams.
  *
- * Theory of operation. A stream is a cursor into the store. It is pumped when there is something new and when its
- * client has taken what was sent; while the client does not, nothing is read for it and nothing is queued. One
- * that falls behind by more than the store keeps is told so by an event `lagged` and goes on with what is there.
+ * Theory of operation. A stream is a cursor into the store. It is pumped when there is something
+ * new and when its client has taken what was sent; while the client does not, nothing is read for
+ * it and nothing is queued. One that falls behind by more than the store keeps is told so by an
+ * event `lagged` and goes on with what is there.
  */
 #include "ops.h"
 #include "util.h"
@@ -22,7 +23,8 @@ struct subscription {
 	char agent[64]; /* id, "" for all */
 };
 
-/* The id of the agent that args name, "" for all; an id of one that is gone is fine. False: r has been answered. */
+/* The id of the agent that args name, "" for all; an id of one that is gone is fine. False: r has
+ * been answered. */
 static bool take_agent(struct daemon *d, struct request *r, char out[64])
 {
 	const char *name = json_str(request_args(r), "agent", NULL);
@@ -81,7 +83,8 @@ static void tell_lag(struct subscription *s)
 		return;
 	e = cJSON_CreateObject();
 	cJSON_AddStringToObject(e, "type", "lagged");
-	cJSON_AddStringToObject(e, "detail", "events were lost because they were not taken in time");
+	cJSON_AddStringToObject(
+		e, "detail", "events were lost because they were not taken in time");
 	data = cJSON_AddObjectToObject(e, "data");
 	cJSON_AddNumberToObject(data, "missed", (double)(oldest - s->cursor));
 	s->cursor = oldest;
@@ -101,7 +104,9 @@ static void pump(void *data)
 
 		tell_lag(s);
 		q.after = s->cursor;
-		n = store_events(s->d->store, &q, add_event, batch, NULL) == 0 ? cJSON_GetArraySize(batch) : 0;
+		n = store_events(s->d->store, &q, add_event, batch, NULL) == 0
+			    ? cJSON_GetArraySize(batch)
+			    : 0;
 		while ((e = cJSON_DetachItemFromArray(batch, 0))) {
 			s->cursor = json_int(e, "seq", s->cursor);
 			request_event(s->request, e);

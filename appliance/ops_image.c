@@ -44,7 +44,8 @@ void op_image_list(struct daemon *d, struct request *r)
 	o = cJSON_CreateObject();
 	list = cJSON_AddArrayToObject(o, "images");
 	for (size_t i = 0; i < n; i++)
-		cJSON_AddItemToArray(list, image_json(d, &images[i], any && streq(images[i].id, preferred.id)));
+		cJSON_AddItemToArray(
+			list, image_json(d, &images[i], any && streq(images[i].id, preferred.id)));
 	request_ok(r, o, -1);
 }
 

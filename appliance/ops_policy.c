@@ -92,7 +92,7 @@ static int take_out(cJSON *rules, const char *text, const char *agent, struct er
 	if (r < 0)
 		return r;
 	rule_format(&rule, normal);
-	cJSON_ArrayForEach(one, rules) {
+	cJSON_ArrayForEach (one, rules) {
 		if (streq(one->valuestring, normal)) {
 			cJSON_DeleteItemFromArray(rules, at);
 			return 0;
@@ -111,11 +111,11 @@ static cJSON *changed(const struct agent *a, const cJSON *args, struct err *err)
 	const cJSON *one;
 	int r = 0;
 
-	cJSON_ArrayForEach(one, json_get(args, "remove")) {
+	cJSON_ArrayForEach (one, json_get(args, "remove")) {
 		if (r == 0)
 			r = take_out(all, one->valuestring, agent_record(a)->name, err);
 	}
-	cJSON_ArrayForEach(one, json_get(args, "allow")) {
+	cJSON_ArrayForEach (one, json_get(args, "allow")) {
 		cJSON_AddItemToArray(all, cJSON_CreateString(one->valuestring));
 	}
 	normal = r == 0 ? agent_rules_normal(all, err) : NULL;
@@ -185,8 +185,8 @@ void op_policy_log(struct daemon *d, struct request *r)
 	agents_egress_flush(d->agents);
 	o = cJSON_CreateObject();
 	entries = cJSON_AddArrayToObject(o, "entries");
-	code = store_egress(d->store, agent_record(a)->id, verdict, (unsigned)json_int(args, "limit", 100), add_entry,
-		entries, &err);
+	code = store_egress(d->store, agent_record(a)->id, verdict,
+		(unsigned)json_int(args, "limit", 100), add_entry, entries, &err);
 	if (code == 0) {
 		request_ok(r, o, -1);
 		return;

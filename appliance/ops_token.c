@@ -60,9 +60,11 @@ static int read_wish(struct daemon *d, const cJSON *args, struct token_record *t
 	if (!streq(role, "admin") && !streq(role, "agent") && !streq(role, "viewer"))
 		return refuse(err, "'role' must be admin, agent or viewer");
 	if (streq(role, "agent") && !name)
-		return refuse(err, "a token of the role agent names its agent ('agent' is missing)");
+		return refuse(
+			err, "a token of the role agent names its agent ('agent' is missing)");
 	if (streq(role, "admin") && name)
-		return refuse(err, "a token of the role admin is for all agents ('agent' cannot be given)");
+		return refuse(err,
+			"a token of the role admin is for all agents ('agent' cannot be given)");
 	if (name) {
 		a = agents_find(d->agents, name, err);
 		if (!a)
@@ -75,7 +77,8 @@ static int read_wish(struct daemon *d, const cJSON *args, struct token_record *t
 	return 0;
 }
 
-static void tell(struct daemon *d, struct request *r, const char *type, const char *id, const struct token_record *t)
+static void tell(struct daemon *d, struct request *r, const char *type, const char *id,
+	const struct token_record *t)
 {
 	struct event_note note = {.type = type, .by = request_by(r), .detail = id};
 
@@ -96,7 +99,8 @@ void op_token_create(struct daemon *d, struct request *r)
 	struct err err;
 	cJSON *o;
 
-	if (read_wish(d, args, &t, &err) < 0 || token_create(d->store, &t, json_int(args, "ttl", 0), text, &err) < 0) {
+	if (read_wish(d, args, &t, &err) < 0 ||
+		token_create(d->store, &t, json_int(args, "ttl", 0), text, &err) < 0) {
 		request_fail(r, &err);
 		return;
 	}

@@ -1,10 +1,11 @@
 /*
  * One agent's berth-policy: started or adopted, spoken to, started again when it dies.
  *
- * Theory of operation. The link knows the rules that should be in force. Each time it gets hold of a process (the one
- * that policy.pid names after a restart of berthd, or a new one) it says hello, sets these rules, and only then is
- * up. A process that dies, breaks the channel or does not answer in ANSWER_MS is killed with its whole session and
- * replaced after a backoff. Nobody has to close anything meanwhile: a namespace without its relay has no way out.
+ * Theory of operation. The link knows the rules that should be in force. Each time it gets hold of
+ * a process (the one that policy.pid names after a restart of berthd, or a new one) it says hello,
+ * sets these rules, and only then is up. A process that dies, breaks the channel or does not answer
+ * in ANSWER_MS is killed with its whole session and replaced after a backoff. Nobody has to close
+ * anything meanwhile: a namespace without its relay has no way out.
  *
  *     connect/spawn -> hello -> rules.set -> up -> (death) -> wait -> spawn …
  */
@@ -32,7 +33,8 @@
 #define BACKOFF_MAX 30000
 #define STEADY_MS 30000 /* up for so long, the backoff starts anew */
 #define WAITING_MAX 64
-#define LAST_MS 300 /* from the end of the channel to the end of the process, whose status says more */
+#define LAST_MS \
+	300 /* from the end of the channel to the end of the process, whose status says more */
 
 /* Fixed ids of requests; those of rules.set for which somebody waits count up from ID_RULES. */
 enum { ID_HELLO = 1, ID_FIRST_RULES = 2, ID_STATS = 3, ID_RULES = 16 };
@@ -61,7 +63,7 @@ struct policy_link {
 	struct watch_timer *stats_timer;
 	uint64_t up_at;
 	unsigned backoff;
-	bool hung_up; /* the channel has ended, the process may follow */
+	bool hung_up;                    /* the channel has ended, the process may follow */
 	bool told_down, tell_up, broken; /* broken: found in the middle of reading the channel */
 	int64_t next_id;
 	struct waiting waiting[WAITING_MAX];
@@ -125,7 +127,8 @@ static void on_reaped(void *data, int events)
 {
 	struct reaper *r = data;
 
-	waitid(P_PIDFD, (id_t)r->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG); /* an adopted one is not ours to reap */
+	waitid(P_PIDFD, (id_t)r->pidfd, &(siginfo_t){0},
+		WEXITED | WNOHANG); /* an adopted one is not ours to reap */
 	watch_fd_free(r->watch);
 	close(r->pidfd);
 	free(r);
@@ -148,7 +151,8 @@ static void kill_process(struct policy_link *l)
 	r->watch = watch_fd_new(l->loop, r->pidfd, UV_READABLE, on_reaped, r);
 }
 
-/* The process is of no use any more: away with it, and a new one after a while. Ends in a callback. */
+/* The process is of no use any more: away with it, and a new one after a while. Ends in a callback.
+ */
 static void lost(struct policy_link *l, const char *detail)
 {
 	struct err err;
@@ -161,7 +165,8 @@ static void lost(struct policy_link *l, const char *detail)
 	log_warning("berth-policy of %s: %s; starts again in %u ms", l->name, detail, l->backoff);
 	watch_timer_start(l->timer, l->backoff);
 	l->backoff = MIN(l->backoff * 2, BACKOFF_MAX);
-	err_set(&err, EAGAIN, "berth-policy %s; nothing gets out until it is back with these rules", detail);
+	err_set(&err, EAGAIN, "berth-policy %s; nothing gets out until it is back with these rules",
+		detail);
 	err_type(&err, 503, "internal");
 	tell_waiting(l, l->n_waiting, &err);
 	if (l->told_down)
@@ -301,7 +306,9 @@ static void on_pid(void *data, int events)
 	char detail[80] = "ended";
 
 	if (waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
-		snprintf(detail, sizeof(detail), info.si_code == CLD_EXITED ? "ended with status %d" : "was killed by signal %d",
+		snprintf(detail, sizeof(detail),
+			info.si_code == CLD_EXITED ? "ended with status %d"
+						   : "was killed by signal %d",
 			info.si_status);
 	lost(l, detail);
 }
@@ -324,14 +331,18 @@ static int attach(struct policy_link *l, pid_t pid, struct err *err)
 	l->pid_watch = watch_fd_new(l->loop, l->pidfd, UV_READABLE, on_pid, l);
 	l->phase = LINK_HELLO;
 	watch_timer_start(l->timer, ANSWER_MS);
-	return ask(l, ID_HELLO, "hello", cJSON_CreateObject()) < 0 ? err_set(err, EPIPE, "it does not listen") : 0;
+	return ask(l, ID_HELLO, "hello", cJSON_CreateObject()) < 0
+		       ? err_set(err, EPIPE, "it does not listen")
+		       : 0;
 }
 
 /*
- * In the child: descriptors 3 and 4 in place, everything else closed, a session of its own. It goes on only when berthd
- * says that it has written its name down (a byte from `go`), so that none runs that a next berthd would not find.
+ * In the child: descriptors 3 and 4 in place, everything else closed, a session of its own. It goes
+ * on only when berthd says that it has written its name down (a byte from `go`), so that none runs
+ * that a next berthd would not find.
  */
-static void child(const char *program, char *const argv[], char *const envp[], int sock, int ns, int go)
+static void child(
+	const char *program, char *const argv[], char *const envp[], int sock, int ns, int go)
 {
 	sigset_t none;
 	int null = open("/dev/null", O_RDONLY);
@@ -345,7 +356,8 @@ static void child(const char *program, char *const argv[], char *const envp[], i
 	setsid();
 	sock = fcntl(sock, F_DUPFD, 16);
 	ns = fcntl(ns, F_DUPFD, 16);
-	if (null < 0 || sock < 0 || ns < 0 || dup2(null, 0) < 0 || dup2(sock, 3) < 0 || dup2(ns, 4) < 0)
+	if (null < 0 || sock < 0 || ns < 0 || dup2(null, 0) < 0 || dup2(sock, 3) < 0 ||
+		dup2(ns, 4) < 0)
 		_exit(126);
 	syscall(SYS_close_range, 5u, ~0u, 0u);
 	execve(program, argv, envp);
@@ -355,11 +367,13 @@ static void child(const char *program, char *const argv[], char *const envp[], i
 /* The pid, or a negative errno. */
 static pid_t spawn(struct policy_link *l, struct err *err)
 {
-	AUTOFREE char *sock_path = run_path(l, "policy.sock"), *pid_path = run_path(l, "policy.pid");
+	AUTOFREE char *sock_path = run_path(l, "policy.sock"),
+		      *pid_path = run_path(l, "policy.pid");
 	AUTOFREE char *env_state = xasprintf("BERTH_STATE=%s", l->state), *env_log = NULL;
 	AUTOFD int sock = -1, ns = -1, go = -1, wait = -1;
 	int ends[2];
-	char arg_agent[] = "--agent", arg_name[] = "--name", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	char arg_agent[] = "--agent", arg_name[] = "--name",
+	     path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	char *argv[] = {l->program, arg_agent, l->id, arg_name, l->name, NULL};
 	char *envp[] = {env_state, path, NULL, NULL};
 	const char *level = getenv("BERTH_LOG");
@@ -439,8 +453,8 @@ static void on_stats_timer(void *data)
 		lost(l, "has gone");
 }
 
-struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *spec, const cJSON *rules, const char *mode,
-	const struct policy_callbacks *cb, void *data)
+struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *spec,
+	const cJSON *rules, const char *mode, const struct policy_callbacks *cb, void *data)
 {
 	struct policy_link *l = xcalloc(1, sizeof(*l));
 
@@ -462,7 +476,8 @@ struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *s
 	return l;
 }
 
-void policy_link_rules(struct policy_link *l, const cJSON *rules, const char *mode, policy_done_fn *done, void *data)
+void policy_link_rules(struct policy_link *l, const cJSON *rules, const char *mode,
+	policy_done_fn *done, void *data)
 {
 	struct err err;
 

@@ -1,11 +1,12 @@
 /*
  * The database: opened, checked, migrated, backed up.
  *
- * Theory of operation. One connection does all writes and all checkpoints (SQLite before 3.51.3 can lose pages
- * when two do). WAL with synchronous=FULL: what a function here reports as done survives a power cut. The
- * version of the schema is user_version; each migration runs in a transaction with the change of that
- * number, so a daemon killed in between starts it again. What does not pass quick_check is never written to:
- * the operator decides, with berth.db.bak (made at each clean shutdown and before each migration) at hand.
+ * Theory of operation. One connection does all writes and all checkpoints (SQLite before 3.51.3 can
+ * lose pages when two do). WAL with synchronous=FULL: what a function here reports as done survives
+ * a power cut. The version of the schema is user_version; each migration runs in a transaction with
+ * the change of that number, so a daemon killed in between starts it again. What does not pass
+ * quick_check is never written to: the operator decides, with berth.db.bak (made at each clean
+ * shutdown and before each migration) at hand.
  */
 #include "store_sql.h"
 #include "paths.h"
@@ -22,30 +23,38 @@ static const char *const migrations[] = {
 	"CREATE TABLE agents ("
 	" id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
 	" slot INTEGER NOT NULL UNIQUE CHECK (slot BETWEEN 0 AND 499),"
-	" image TEXT NOT NULL, memory_mib INTEGER NOT NULL, cpus INTEGER NOT NULL, disk_gib INTEGER NOT NULL,"
+	" image TEXT NOT NULL, memory_mib INTEGER NOT NULL, cpus INTEGER NOT NULL, disk_gib "
+	"INTEGER NOT NULL,"
 	" labels TEXT NOT NULL, on_crash TEXT NOT NULL CHECK (on_crash IN ('restart', 'stop')),"
-	" state TEXT NOT NULL CHECK (state IN ('creating', 'running', 'suspended', 'stopped', 'failed')),"
+	" state TEXT NOT NULL CHECK (state IN ('creating', 'running', 'suspended', 'stopped', "
+	"'failed')),"
 	" wanted TEXT NOT NULL CHECK (wanted IN ('run', 'stop', 'remove')),"
-	" detail TEXT NOT NULL, mode TEXT NOT NULL, machine_id BLOB NOT NULL CHECK (length(machine_id) = 16),"
+	" detail TEXT NOT NULL, mode TEXT NOT NULL, machine_id BLOB NOT NULL CHECK "
+	"(length(machine_id) = 16),"
 	" created_at INTEGER NOT NULL, started_at INTEGER NOT NULL, parent TEXT NOT NULL,"
 	" port INTEGER NOT NULL CHECK (port BETWEEN 0 AND 65535), restarts INTEGER NOT NULL,"
 	" boots INTEGER NOT NULL) STRICT;"
 	"CREATE TABLE rules (agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
 	" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT;"
-	"CREATE TABLE tokens (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
+	"CREATE TABLE tokens (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE CHECK (length(hash) = "
+	"32),"
 	" role TEXT NOT NULL CHECK (role IN ('admin', 'agent', 'viewer')),"
 	" agent TEXT REFERENCES agents(id) ON DELETE CASCADE, label TEXT NOT NULL,"
-	" created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, last_used_at INTEGER NOT NULL) STRICT;"
+	" created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, last_used_at INTEGER NOT NULL) "
+	"STRICT;"
 	"CREATE INDEX tokens_agent ON tokens (agent);"
-	"CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, type TEXT NOT NULL,"
+	"CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, type "
+	"TEXT NOT NULL,"
 	" agent TEXT NOT NULL, agent_id TEXT NOT NULL, by TEXT NOT NULL, detail TEXT NOT NULL,"
 	" data TEXT NOT NULL) STRICT;"
 	"CREATE INDEX events_agent ON events (agent_id, seq);"
 	"CREATE TABLE egress (seq INTEGER PRIMARY KEY AUTOINCREMENT,"
 	" agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE, time INTEGER NOT NULL,"
 	" name TEXT NOT NULL, address TEXT NOT NULL, port INTEGER NOT NULL, protocol TEXT NOT NULL,"
-	" rule TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, bytes_up INTEGER NOT NULL,"
-	" bytes_down INTEGER NOT NULL, duration_ms INTEGER NOT NULL, count INTEGER NOT NULL) STRICT;"
+	" rule TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, bytes_up INTEGER NOT "
+	"NULL,"
+	" bytes_down INTEGER NOT NULL, duration_ms INTEGER NOT NULL, count INTEGER NOT NULL) "
+	"STRICT;"
 	"CREATE INDEX egress_agent ON egress (agent, seq);",
 };
 
@@ -77,10 +86,12 @@ static int bind(sqlite3_stmt *st, const char *types, va_list ap)
 			break;
 		case 's':
 			text = va_arg(ap, const char *);
-			r = text ? sqlite3_bind_text(st, i, text, -1, SQLITE_STATIC) : sqlite3_bind_null(st, i);
+			r = text ? sqlite3_bind_text(st, i, text, -1, SQLITE_STATIC)
+				 : sqlite3_bind_null(st, i);
 			break;
 		case 'h':
-			r = sqlite3_bind_blob(st, i, va_arg(ap, const void *), STORE_HASH_LEN, SQLITE_STATIC);
+			r = sqlite3_bind_blob(
+				st, i, va_arg(ap, const void *), STORE_HASH_LEN, SQLITE_STATIC);
 			break;
 		case 'm':
 			r = sqlite3_bind_blob(st, i, va_arg(ap, const void *), 16, SQLITE_STATIC);
@@ -92,11 +103,13 @@ static int bind(sqlite3_stmt *st, const char *types, va_list ap)
 	return r;
 }
 
-static sqlite3_stmt *prepare(struct store *s, struct err *err, const char *sql, const char *types, va_list ap)
+static sqlite3_stmt *prepare(
+	struct store *s, struct err *err, const char *sql, const char *types, va_list ap)
 {
 	sqlite3_stmt *st = NULL;
 
-	if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK && bind(st, types, ap) == SQLITE_OK)
+	if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
+		bind(st, types, ap) == SQLITE_OK)
 		return st;
 	sql_error(s, err, "use the database");
 	sqlite3_finalize(st);
@@ -160,14 +173,19 @@ static int sql_number(struct store *s, const char *sql, int64_t *ret, struct err
 
 	if (r == 1)
 		*ret = sqlite3_column_int64(st, 0);
-	return r < 0 ? r : r == 1 ? 0 : err_set(err, EIO, "the database gives no answer to '%s'", sql);
+	return r < 0    ? r
+	       : r == 1 ? 0
+			: err_set(err, EIO, "the database gives no answer to '%s'", sql);
 }
 
 static int damaged(struct store *s, struct err *err, const char *how)
 {
 	err_set(err, EIO, "the database %s is damaged (%s) and has not been touched", s->path, how);
-	return err_hint(err, "move it away together with its -wal and -shm files, and copy %s.bak (made at the last clean "
-		"shutdown) to its place if there is one", s->path);
+	return err_hint(err,
+		"move it away together with its -wal and -shm files, and copy %s.bak (made at the "
+		"last clean "
+		"shutdown) to its place if there is one",
+		s->path);
 }
 
 static int check(struct store *s, struct err *err)
@@ -208,8 +226,10 @@ static int migrate(struct store *s, struct err *err)
 	if (r < 0)
 		return r;
 	if (version < 0 || (size_t)version > ARRAY_SIZE(migrations)) {
-		err_set(err, EPROTO, "the database %s was made by a newer berth (version %lld, this one knows %zu)", s->path,
-			(long long)version, ARRAY_SIZE(migrations));
+		err_set(err, EPROTO,
+			"the database %s was made by a newer berth (version %lld, this one knows "
+			"%zu)",
+			s->path, (long long)version, ARRAY_SIZE(migrations));
 		return err_hint(err, "install that newer berth again");
 	}
 	if (version > 0 && (size_t)version < ARRAY_SIZE(migrations))
@@ -221,8 +241,9 @@ static int migrate(struct store *s, struct err *err)
 
 static int configure(struct store *s, struct err *err)
 {
-	static const char sql[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-				  "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;";
+	static const char sql[] =
+		"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		"PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;";
 
 	sqlite3_busy_timeout(s->db, 2000);
 	if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK)
@@ -279,7 +300,8 @@ void store_close(struct store *s)
 
 int store_backup(struct store *s, struct err *err)
 {
-	AUTOFREE char *part = xasprintf("%s.bak.part", s->path), *whole = xasprintf("%s.bak", s->path);
+	AUTOFREE char *part = xasprintf("%s.bak.part", s->path),
+		      *whole = xasprintf("%s.bak", s->path);
 	AUTOFD int fd = -1;
 	int r;
 
@@ -290,7 +312,9 @@ int store_backup(struct store *s, struct err *err)
 		r = sql_run(s, err, "VACUUM INTO ?", "s", part);
 	if (r >= 0) {
 		fd = open(part, O_RDONLY | O_CLOEXEC);
-		r = fd < 0 || fsync(fd) < 0 || rename(part, whole) < 0 ? err_sys(err, "cannot write %s", whole) : 0;
+		r = fd < 0 || fsync(fd) < 0 || rename(part, whole) < 0
+			    ? err_sys(err, "cannot write %s", whole)
+			    : 0;
 	}
 	if (r < 0)
 		unlink(part);
@@ -315,7 +339,8 @@ void store_rollback(struct store *s)
 
 int store_meta_get(struct store *s, const char *key, char **ret, struct err *err)
 {
-	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, "SELECT value FROM meta WHERE key = ?", "s", key);
+	AUTOSTMT sqlite3_stmt *st =
+		sql_prepare(s, err, "SELECT value FROM meta WHERE key = ?", "s", key);
 	int r = st ? sql_step(s, st, err) : -EIO;
 
 	*ret = r == 1 ? xstrdup(sql_text(st, 0)) : NULL;
@@ -324,7 +349,9 @@ int store_meta_get(struct store *s, const char *key, char **ret, struct err *err
 
 int store_meta_set(struct store *s, const char *key, const char *value, struct err *err)
 {
-	int r = sql_run(s, err, "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+	int r = sql_run(s, err,
+		"INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value "
+		"= excluded.value",
 		"ss", key, value);
 
 	return r < 0 ? r : 0;

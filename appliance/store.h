@@ -18,8 +18,9 @@
 struct store;
 
 /*
- * Opens STATE/berth.db (made with mode 0600 if there is none), checks it and brings it to the present version.
- * A damaged database or one of a newer version is refused with a hint and left as it is.
+ * Opens STATE/berth.db (made with mode 0600 if there is none), checks it and brings it to the
+ * present version. A damaged database or one of a newer version is refused with a hint and left as
+ * it is.
  */
 int store_open(struct store **ret, const char *state, struct err *err);
 /* Closes it; everything committed is on the disk already. */
@@ -36,16 +37,17 @@ void store_rollback(struct store *s);
 int store_meta_get(struct store *s, const char *key, char **ret, struct err *err);
 int store_meta_set(struct store *s, const char *key, const char *value, struct err *err);
 
-/* What berth knows of an agent without its VM. Embedded in its owner; labels is owned by the record. */
+/* What berth knows of an agent without its VM. Embedded in its owner; labels is owned by the
+ * record. */
 struct agent_record {
 	char id[64], name[64], image[64], parent[64];
 	unsigned slot, memory_mib, cpus, disk_gib, port; /* port 0: none */
 	char on_crash[8];                                /* "restart", "stop" */
-	char state[12];                                  /* "creating", "running", "stopped", "failed" */
-	char wanted[12];                                 /* "run", "stop", "remove" */
-	char detail[600];                                /* why it is in that state, "" if nothing to say */
-	char *labels;                                    /* a JSON object of strings */
-	char mode[12];                                   /* of the policy: "enforce" */
+	char state[12];   /* "creating", "running", "stopped", "failed" */
+	char wanted[12];  /* "run", "stop", "remove" */
+	char detail[600]; /* why it is in that state, "" if nothing to say */
+	char *labels;     /* a JSON object of strings */
+	char mode[12];    /* of the policy: "enforce" */
 	uint8_t machine_id[16];
 	int64_t created_at, started_at; /* Unix ns, 0 never */
 	unsigned restarts;              /* after crashes, since its last start by somebody */
@@ -53,32 +55,38 @@ struct agent_record {
 };
 
 void agent_record_done(struct agent_record *r);
-/* Puts the record in, with the lowest free slot, which it fills in. 409 agent-exists, limit-reached. */
+/* Puts the record in, with the lowest free slot, which it fills in. 409 agent-exists,
+ * limit-reached. */
 int store_agent_add(struct store *s, struct agent_record *r, struct err *err);
 /* Writes everything but id, slot, machine_id and created_at. */
 int store_agent_save(struct store *s, const struct agent_record *r, struct err *err);
 /* Takes it out, with its rules, tokens and egress entries. A missing one is fine. */
 int store_agent_remove(struct store *s, const char *id, struct err *err);
-/* Calls back for each in the order of creation; r is the callee's to keep or to give to agent_record_done. */
-int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data, struct err *err);
-/* The rules of an agent in the order they were given: rules is an array of strings in their normal form. */
+/* Calls back for each in the order of creation; r is the callee's to keep or to give to
+ * agent_record_done. */
+int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data,
+	struct err *err);
+/* The rules of an agent in the order they were given: rules is an array of strings in their normal
+ * form. */
 int store_rules_set(struct store *s, const char *agent, const cJSON *rules, struct err *err);
 int store_rules_get(struct store *s, const char *agent, cJSON **ret, struct err *err);
 
 struct token_record {
 	char id[64], role[8], label[256];
-	char agent[64], agent_name[64]; /* "" for all agents; the name is only read */
-	uint8_t hash[STORE_HASH_LEN];   /* not filled by store_tokens */
+	char agent[64], agent_name[64];               /* "" for all agents; the name is only read */
+	uint8_t hash[STORE_HASH_LEN];                 /* not filled by store_tokens */
 	int64_t created_at, expires_at, last_used_at; /* Unix ns, 0 never */
 };
 
 int store_token_add(struct store *s, const struct token_record *t, struct err *err);
 /* 1 found, 0 not, or a negative errno. */
-int store_token_find(struct store *s, const uint8_t hash[STORE_HASH_LEN], struct token_record *ret, struct err *err);
+int store_token_find(struct store *s, const uint8_t hash[STORE_HASH_LEN], struct token_record *ret,
+	struct err *err);
 int store_token_used(struct store *s, const char *id, int64_t when, struct err *err);
 /* 404 token-not-found. */
 int store_token_remove(struct store *s, const char *id, struct err *err);
-int store_tokens(struct store *s, void (*fn)(void *data, const struct token_record *t), void *data, struct err *err);
+int store_tokens(struct store *s, void (*fn)(void *data, const struct token_record *t), void *data,
+	struct err *err);
 
 struct event_record {
 	int64_t seq, time;
@@ -91,8 +99,8 @@ int store_event_add(struct store *s, const struct event_record *e, struct err *e
 /* The seq of the last one ever, 0 if none. */
 int store_event_last(struct store *s, int64_t *ret, struct err *err);
 /*
- * Those with seq > after, oldest first, of one agent (its id) or of all (NULL): the first `limit` of them, or with
- * `newest` the last `limit`. e is valid during the call.
+ * Those with seq > after, oldest first, of one agent (its id) or of all (NULL): the first `limit`
+ * of them, or with `newest` the last `limit`. e is valid during the call.
  */
 struct event_query {
 	const char *agent_id;
@@ -100,22 +108,23 @@ struct event_query {
 	unsigned limit;
 	bool newest;
 };
-int store_events(struct store *s, const struct event_query *q, void (*fn)(void *data, const struct event_record *e),
-	void *data, struct err *err);
+int store_events(struct store *s, const struct event_query *q,
+	void (*fn)(void *data, const struct event_record *e), void *data, struct err *err);
 
 struct egress_record {
 	int64_t time, bytes_up, bytes_down, duration_ms, count;
 	unsigned port;
-	const char *name, *address, *protocol, *rule, *verdict, *reason; /* "" where there is none */
+	const char *name, *address, *protocol, *rule, *verdict,
+		*reason; /* "" where there is none */
 };
 
 /*
- * Adds an entry and forgets those over STORE_EGRESS_MAX of its agent. A denial equal to one less than
- * EGRESS_REPEAT_NS old is counted there instead (*ret_repeated).
+ * Adds an entry and forgets those over STORE_EGRESS_MAX of its agent. A denial equal to one less
+ * than EGRESS_REPEAT_NS old is counted there instead (*ret_repeated).
  */
 #define EGRESS_REPEAT_NS 60000000000
-int store_egress_add(struct store *s, const char *agent, const struct egress_record *e, bool *ret_repeated,
-	struct err *err);
+int store_egress_add(struct store *s, const char *agent, const struct egress_record *e,
+	bool *ret_repeated, struct err *err);
 /* The newest `limit`, newest last; verdict NULL: both. */
 int store_egress(struct store *s, const char *agent, const char *verdict, unsigned limit,
 	void (*fn)(void *data, const struct egress_record *e), void *data, struct err *err);

@@ -14,7 +14,8 @@ void agent_record_done(struct agent_record *r)
 /* The lowest slot that no agent has. */
 static int free_slot(struct store *s, unsigned *ret, struct err *err)
 {
-	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, "SELECT slot FROM agents ORDER BY slot", "");
+	AUTOSTMT sqlite3_stmt *st =
+		sql_prepare(s, err, "SELECT slot FROM agents ORDER BY slot", "");
 	unsigned slot = 0;
 	int r;
 
@@ -25,7 +26,8 @@ static int free_slot(struct store *s, unsigned *ret, struct err *err)
 	if (r < 0)
 		return r;
 	if (slot >= STORE_AGENTS_MAX) {
-		err_set(err, ENOSPC, "there are %d agents already, which is the most", STORE_AGENTS_MAX);
+		err_set(err, ENOSPC, "there are %d agents already, which is the most",
+			STORE_AGENTS_MAX);
 		return err_type(err, 409, "limit-reached");
 	}
 	*ret = slot;
@@ -34,7 +36,8 @@ static int free_slot(struct store *s, unsigned *ret, struct err *err)
 
 static int name_taken(struct store *s, const char *name, struct err *err)
 {
-	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, "SELECT 1 FROM agents WHERE name = ?", "s", name);
+	AUTOSTMT sqlite3_stmt *st =
+		sql_prepare(s, err, "SELECT 1 FROM agents WHERE name = ?", "s", name);
 	int r = st ? sql_step(s, st, err) : -EIO;
 
 	if (r <= 0)
@@ -52,24 +55,28 @@ int store_agent_add(struct store *s, struct agent_record *r, struct err *err)
 	if (code < 0)
 		return code;
 	code = sql_run(s, err,
-		"INSERT INTO agents (id, name, slot, image, memory_mib, cpus, disk_gib, labels, on_crash, state, wanted, detail,"
+		"INSERT INTO agents (id, name, slot, image, memory_mib, cpus, disk_gib, labels, "
+		"on_crash, state, wanted, detail,"
 		" mode, machine_id, created_at, started_at, parent, port, restarts, boots)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		"ssusuuussssssmiisuuu", r->id, r->name, r->slot, r->image, r->memory_mib, r->cpus, r->disk_gib,
-		r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted, r->detail, r->mode, r->machine_id,
-		r->created_at, r->started_at, r->parent, r->port, r->restarts, r->boots);
+		"ssusuuussssssmiisuuu", r->id, r->name, r->slot, r->image, r->memory_mib, r->cpus,
+		r->disk_gib, r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted,
+		r->detail, r->mode, r->machine_id, r->created_at, r->started_at, r->parent, r->port,
+		r->restarts, r->boots);
 	return code < 0 ? code : 0;
 }
 
 int store_agent_save(struct store *s, const struct agent_record *r, struct err *err)
 {
 	int code = sql_run(s, err,
-		"UPDATE agents SET name = ?, image = ?, memory_mib = ?, cpus = ?, disk_gib = ?, labels = ?, on_crash = ?,"
-		" state = ?, wanted = ?, detail = ?, mode = ?, started_at = ?, parent = ?, port = ?, restarts = ?, boots = ?"
+		"UPDATE agents SET name = ?, image = ?, memory_mib = ?, cpus = ?, disk_gib = ?, "
+		"labels = ?, on_crash = ?,"
+		" state = ?, wanted = ?, detail = ?, mode = ?, started_at = ?, parent = ?, port = "
+		"?, restarts = ?, boots = ?"
 		" WHERE id = ?",
-		"ssuuussssssisuuus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib, r->labels ? r->labels : "{}",
-		r->on_crash, r->state, r->wanted, r->detail, r->mode, r->started_at, r->parent, r->port, r->restarts,
-		r->boots, r->id);
+		"ssuuussssssisuuus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
+		r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted, r->detail, r->mode,
+		r->started_at, r->parent, r->port, r->restarts, r->boots, r->id);
 
 	if (code == 0)
 		return err_set(err, ENOENT, "the record of agent %s is gone", r->id);
@@ -85,7 +92,8 @@ int store_agent_remove(struct store *s, const char *id, struct err *err)
 
 static void read_agent(sqlite3_stmt *st, struct agent_record *r)
 {
-	unsigned *const numbers[] = {&r->slot, &r->memory_mib, &r->cpus, &r->disk_gib, &r->port, &r->restarts, &r->boots};
+	unsigned *const numbers[] = {&r->slot, &r->memory_mib, &r->cpus, &r->disk_gib, &r->port,
+		&r->restarts, &r->boots};
 	int column = 0;
 
 	sql_copy(st, column++, r->id, sizeof(r->id));
@@ -106,11 +114,14 @@ static void read_agent(sqlite3_stmt *st, struct agent_record *r)
 		memcpy(r->machine_id, sqlite3_column_blob(st, column), sizeof(r->machine_id));
 }
 
-int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data, struct err *err)
+int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data,
+	struct err *err)
 {
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
-		"SELECT id, name, image, parent, on_crash, state, wanted, detail, mode, labels, slot, memory_mib, cpus,"
-		" disk_gib, port, restarts, boots, created_at, started_at, machine_id FROM agents ORDER BY created_at, id",
+		"SELECT id, name, image, parent, on_crash, state, wanted, detail, mode, labels, "
+		"slot, memory_mib, cpus,"
+		" disk_gib, port, restarts, boots, created_at, started_at, machine_id FROM agents "
+		"ORDER BY created_at, id",
 		"");
 	int r;
 
@@ -131,10 +142,11 @@ static int put_rules(struct store *s, const char *agent, const cJSON *rules, str
 	const cJSON *rule;
 	int r = sql_run(s, err, "DELETE FROM rules WHERE agent = ?", "s", agent);
 
-	cJSON_ArrayForEach(rule, rules) {
+	cJSON_ArrayForEach (rule, rules) {
 		if (r >= 0)
-			r = sql_run(s, err, "INSERT INTO rules (agent, position, rule) VALUES (?, ?, ?)", "sus", agent,
-				position++, rule->valuestring);
+			r = sql_run(s, err,
+				"INSERT INTO rules (agent, position, rule) VALUES (?, ?, ?)", "sus",
+				agent, position++, rule->valuestring);
 	}
 	return r < 0 ? r : 0;
 }
@@ -158,8 +170,8 @@ int store_rules_set(struct store *s, const char *agent, const cJSON *rules, stru
 
 int store_rules_get(struct store *s, const char *agent, cJSON **ret, struct err *err)
 {
-	AUTOSTMT sqlite3_stmt *st =
-		sql_prepare(s, err, "SELECT rule FROM rules WHERE agent = ? ORDER BY position", "s", agent);
+	AUTOSTMT sqlite3_stmt *st = sql_prepare(
+		s, err, "SELECT rule FROM rules WHERE agent = ? ORDER BY position", "s", agent);
 	cJSON *rules = cJSON_CreateArray();
 	int r = st ? 1 : -EIO;
 

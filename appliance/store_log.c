@@ -7,18 +7,21 @@
 int store_event_add(struct store *s, const struct event_record *e, struct err *err)
 {
 	int r = sql_run(s, err,
-		"INSERT INTO events (seq, time, type, agent, agent_id, by, detail, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		"iissssss", e->seq, e->time, e->type, e->agent, e->agent_id, e->by, e->detail, e->data);
+		"INSERT INTO events (seq, time, type, agent, agent_id, by, detail, data) VALUES "
+		"(?, ?, ?, ?, ?, ?, ?, ?)",
+		"iissssss", e->seq, e->time, e->type, e->agent, e->agent_id, e->by, e->detail,
+		e->data);
 
 	if (r >= 0)
-		r = sql_run(s, err, "DELETE FROM events WHERE seq <= ?", "i", e->seq - STORE_EVENTS_MAX);
+		r = sql_run(s, err, "DELETE FROM events WHERE seq <= ?", "i",
+			e->seq - STORE_EVENTS_MAX);
 	return r < 0 ? r : 0;
 }
 
 int store_event_last(struct store *s, int64_t *ret, struct err *err)
 {
-	AUTOSTMT sqlite3_stmt *st =
-		sql_prepare(s, err, "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)", "");
+	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
+		"SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)", "");
 	int r = st ? sql_step(s, st, err) : -EIO;
 
 	if (r == 1)
@@ -26,7 +29,8 @@ int store_event_last(struct store *s, int64_t *ret, struct err *err)
 	return r < 0 ? r : 0;
 }
 
-static void give_event(sqlite3_stmt *st, void (*fn)(void *data, const struct event_record *e), void *data)
+static void give_event(
+	sqlite3_stmt *st, void (*fn)(void *data, const struct event_record *e), void *data)
 {
 	const struct event_record e = {
 		.seq = sqlite3_column_int64(st, 0),
@@ -44,15 +48,17 @@ static void give_event(sqlite3_stmt *st, void (*fn)(void *data, const struct eve
 
 #define EVENT_COLUMNS "seq, time, type, agent, agent_id, by, detail, data"
 
-int store_events(struct store *s, const struct event_query *q, void (*fn)(void *data, const struct event_record *e),
-	void *data, struct err *err)
+int store_events(struct store *s, const struct event_query *q,
+	void (*fn)(void *data, const struct event_record *e), void *data, struct err *err)
 {
-	const char *sql = q->newest ? "SELECT * FROM (SELECT " EVENT_COLUMNS
-				      " FROM events WHERE seq > ?1 AND (?2 IS NULL OR agent_id = ?2)"
-				      " ORDER BY seq DESC LIMIT ?3) ORDER BY seq"
-				    : "SELECT " EVENT_COLUMNS " FROM events WHERE seq > ?1 AND"
-				      " (?2 IS NULL OR agent_id = ?2) ORDER BY seq LIMIT ?3";
-	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, sql, "isu", q->after, q->agent_id, q->limit);
+	const char *sql = q->newest
+				  ? "SELECT * FROM (SELECT " EVENT_COLUMNS
+				    " FROM events WHERE seq > ?1 AND (?2 IS NULL OR agent_id = ?2)"
+				    " ORDER BY seq DESC LIMIT ?3) ORDER BY seq"
+				  : "SELECT " EVENT_COLUMNS " FROM events WHERE seq > ?1 AND"
+				    " (?2 IS NULL OR agent_id = ?2) ORDER BY seq LIMIT ?3";
+	AUTOSTMT sqlite3_stmt *st =
+		sql_prepare(s, err, sql, "isu", q->after, q->agent_id, q->limit);
 	int r = st ? 1 : -EIO;
 
 	while (r == 1 && (r = sql_step(s, st, err)) == 1)
@@ -60,18 +66,21 @@ int store_events(struct store *s, const struct event_query *q, void (*fn)(void *
 	return r;
 }
 
-static int count_repeat(struct store *s, const char *agent, const struct egress_record *e, struct err *err)
+static int count_repeat(
+	struct store *s, const char *agent, const struct egress_record *e, struct err *err)
 {
 	return sql_run(s, err,
-		"UPDATE egress SET count = count + ?1, time = ?2 WHERE seq = (SELECT seq FROM egress WHERE agent = ?3"
-		" AND name = ?4 AND address = ?5 AND port = ?6 AND protocol = ?7 AND reason = ?8 AND verdict = 'deny'"
+		"UPDATE egress SET count = count + ?1, time = ?2 WHERE seq = (SELECT seq FROM "
+		"egress WHERE agent = ?3"
+		" AND name = ?4 AND address = ?5 AND port = ?6 AND protocol = ?7 AND reason = ?8 "
+		"AND verdict = 'deny'"
 		" AND time > ?9 ORDER BY seq DESC LIMIT 1)",
-		"iisssussi", e->count, e->time, agent, e->name, e->address, e->port, e->protocol, e->reason,
-		e->time - EGRESS_REPEAT_NS);
+		"iisssussi", e->count, e->time, agent, e->name, e->address, e->port, e->protocol,
+		e->reason, e->time - EGRESS_REPEAT_NS);
 }
 
-int store_egress_add(struct store *s, const char *agent, const struct egress_record *e, bool *ret_repeated,
-	struct err *err)
+int store_egress_add(struct store *s, const char *agent, const struct egress_record *e,
+	bool *ret_repeated, struct err *err)
 {
 	int r = streq(e->verdict, "deny") ? count_repeat(s, agent, e, err) : 0;
 
@@ -79,19 +88,22 @@ int store_egress_add(struct store *s, const char *agent, const struct egress_rec
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = sql_run(s, err,
-		"INSERT INTO egress (agent, time, name, address, port, protocol, rule, verdict, reason, bytes_up, bytes_down,"
+		"INSERT INTO egress (agent, time, name, address, port, protocol, rule, verdict, "
+		"reason, bytes_up, bytes_down,"
 		" duration_ms, count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		"sissussssiiii", agent, e->time, e->name, e->address, e->port, e->protocol, e->rule, e->verdict, e->reason,
-		e->bytes_up, e->bytes_down, e->duration_ms, e->count);
+		"sissussssiiii", agent, e->time, e->name, e->address, e->port, e->protocol, e->rule,
+		e->verdict, e->reason, e->bytes_up, e->bytes_down, e->duration_ms, e->count);
 	if (r >= 0)
 		r = sql_run(s, err,
-			"DELETE FROM egress WHERE agent = ?1 AND seq <= (SELECT seq FROM egress WHERE agent = ?1"
+			"DELETE FROM egress WHERE agent = ?1 AND seq <= (SELECT seq FROM egress "
+			"WHERE agent = ?1"
 			" ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
 			"su", agent, (unsigned)STORE_EGRESS_MAX);
 	return r < 0 ? r : 0;
 }
 
-static void give_egress(sqlite3_stmt *st, void (*fn)(void *data, const struct egress_record *e), void *data)
+static void give_egress(
+	sqlite3_stmt *st, void (*fn)(void *data, const struct egress_record *e), void *data)
 {
 	const struct egress_record e = {
 		.time = sqlite3_column_int64(st, 0),
@@ -115,8 +127,10 @@ int store_egress(struct store *s, const char *agent, const char *verdict, unsign
 	void (*fn)(void *data, const struct egress_record *e), void *data, struct err *err)
 {
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
-		"SELECT time, name, address, port, protocol, rule, verdict, reason, bytes_up, bytes_down, duration_ms, count"
-		" FROM (SELECT * FROM egress WHERE agent = ?1 AND (?2 IS NULL OR verdict = ?2) ORDER BY seq DESC LIMIT ?3)"
+		"SELECT time, name, address, port, protocol, rule, verdict, reason, bytes_up, "
+		"bytes_down, duration_ms, count"
+		" FROM (SELECT * FROM egress WHERE agent = ?1 AND (?2 IS NULL OR verdict = ?2) "
+		"ORDER BY seq DESC LIMIT ?3)"
 		" ORDER BY time, seq",
 		"ssu", agent, verdict, limit);
 	int r = st ? 1 : -EIO;

@@ -1,4 +1,5 @@
-/* SQLite for the store's own files: statements prepared, bound and run. Nobody else includes this. */
+/* SQLite for the store's own files: statements prepared, bound and run. Nobody else includes this.
+ */
 #ifndef BERTH_STORE_SQL_H
 #define BERTH_STORE_SQL_H
 
@@ -12,10 +13,12 @@ struct store {
 };
 
 /*
- * A statement with its parameters bound in order; `types` has a letter for each: i int64_t, u unsigned, s const
- * char *, h 32 bytes, m 16 bytes. Strings must live until it has run. NULL and err on failure.
+ * A statement with its parameters bound in order; `types` has a letter for each: i int64_t, u
+ * unsigned, s const char *, h 32 bytes, m 16 bytes. Strings must live until it has run. NULL and
+ * err on failure.
  */
-sqlite3_stmt *sql_prepare(struct store *s, struct err *err, const char *sql, const char *types, ...);
+sqlite3_stmt *sql_prepare(
+	struct store *s, struct err *err, const char *sql, const char *types, ...);
 /* 1 there is a row, 0 the end, or a negative errno. */
 int sql_step(struct store *s, sqlite3_stmt *st, struct err *err);
 /* Runs a statement without rows. The number of rows it changed or a negative errno. */

@@ -25,15 +25,17 @@ int store_token_add(struct store *s, const struct token_record *t, struct err *e
 		r = room_for_token(s, err);
 	if (r == 0)
 		r = sql_run(s, err,
-			"INSERT INTO tokens (id, hash, role, agent, label, created_at, expires_at, last_used_at)"
+			"INSERT INTO tokens (id, hash, role, agent, label, created_at, expires_at, "
+			"last_used_at)"
 			" VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			"shsssiii", t->id, t->hash, t->role, t->agent[0] ? t->agent : NULL, t->label, t->created_at,
-			t->expires_at, t->last_used_at);
+			"shsssiii", t->id, t->hash, t->role, t->agent[0] ? t->agent : NULL,
+			t->label, t->created_at, t->expires_at, t->last_used_at);
 	return r < 0 ? r : 0;
 }
 
-#define TOKEN_QUERY                                                                                                    \
-	"SELECT t.id, t.role, t.agent, a.name, t.label, t.created_at, t.expires_at, t.last_used_at FROM tokens t"      \
+#define TOKEN_QUERY                                                                   \
+	"SELECT t.id, t.role, t.agent, a.name, t.label, t.created_at, t.expires_at, " \
+	"t.last_used_at FROM tokens t"                                                \
 	" LEFT JOIN agents a ON a.id = t.agent"
 
 static void read_token(sqlite3_stmt *st, struct token_record *t)
@@ -48,7 +50,8 @@ static void read_token(sqlite3_stmt *st, struct token_record *t)
 	t->last_used_at = sqlite3_column_int64(st, 7);
 }
 
-int store_token_find(struct store *s, const uint8_t hash[STORE_HASH_LEN], struct token_record *ret, struct err *err)
+int store_token_find(struct store *s, const uint8_t hash[STORE_HASH_LEN], struct token_record *ret,
+	struct err *err)
 {
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, TOKEN_QUERY " WHERE t.hash = ?", "h", hash);
 	int r = st ? sql_step(s, st, err) : -EIO;
@@ -77,9 +80,11 @@ int store_token_remove(struct store *s, const char *id, struct err *err)
 	return err_type(err, 404, "token-not-found");
 }
 
-int store_tokens(struct store *s, void (*fn)(void *data, const struct token_record *t), void *data, struct err *err)
+int store_tokens(struct store *s, void (*fn)(void *data, const struct token_record *t), void *data,
+	struct err *err)
 {
-	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, TOKEN_QUERY " ORDER BY t.created_at, t.id", "");
+	AUTOSTMT sqlite3_stmt *st =
+		sql_prepare(s, err, TOKEN_QUERY " ORDER BY t.created_at, t.id", "");
 	int r = st ? 1 : -EIO;
 
 	while (r == 1 && (r = sql_step(s, st, err)) == 1) {

@@ -29,7 +29,8 @@ static void make_text(char text[TOKEN_TEXT_MAX])
 	sodium_memzero(raw, sizeof(raw));
 }
 
-int token_create(struct store *s, struct token_record *t, int64_t ttl_s, char text[TOKEN_TEXT_MAX], struct err *err)
+int token_create(struct store *s, struct token_record *t, int64_t ttl_s, char text[TOKEN_TEXT_MAX],
+	struct err *err)
 {
 	make_text(text);
 	token_hash(text, t->hash);
@@ -69,7 +70,8 @@ int token_check(struct store *s, const char *hash_hex, struct token_record *ret,
 	return 0;
 }
 
-/* Both or neither; the file is there before the record is committed, so the text cannot be lost in between. */
+/* Both or neither; the file is there before the record is committed, so the text cannot be lost in
+ * between. */
 static int make_first(struct store *s, const char *state, struct err *err)
 {
 	struct token_record t = {.role = "admin", .label = "made at the first start"};

@@ -1,4 +1,5 @@
-/* Descriptors and timers on the loop that may be let go of at any time, also inside their own callbacks. */
+/* Descriptors and timers on the loop that may be let go of at any time, also inside their own
+ * callbacks. */
 #include "watch.h"
 #include "util.h"
 
@@ -23,7 +24,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	w->fn(w->data, status < 0 ? UV_READABLE | UV_WRITABLE : events);
 }
 
-struct watch_fd *watch_fd_new(uv_loop_t *loop, int fd, int events, void (*fn)(void *data, int events), void *data)
+struct watch_fd *watch_fd_new(
+	uv_loop_t *loop, int fd, int events, void (*fn)(void *data, int events), void *data)
 {
 	struct watch_fd *w = xcalloc(1, sizeof(*w));
 

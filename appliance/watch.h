@@ -1,4 +1,5 @@
-/* Descriptors and timers on the loop that may be let go of at any time, also inside their own callbacks. */
+/* Descriptors and timers on the loop that may be let go of at any time, also inside their own
+ * callbacks. */
 #ifndef BERTH_WATCH_H
 #define BERTH_WATCH_H
 
@@ -7,8 +8,10 @@
 struct watch_fd;
 struct watch_timer;
 
-/* events: UV_READABLE | UV_WRITABLE; fn gets those that happened (both on an error). The descriptor stays the caller's. */
-struct watch_fd *watch_fd_new(uv_loop_t *loop, int fd, int events, void (*fn)(void *data, int events), void *data);
+/* events: UV_READABLE | UV_WRITABLE; fn gets those that happened (both on an error). The descriptor
+ * stays the caller's. */
+struct watch_fd *watch_fd_new(
+	uv_loop_t *loop, int fd, int events, void (*fn)(void *data, int events), void *data);
 /* 0 pauses it. */
 void watch_fd_events(struct watch_fd *w, int events);
 /* No callback comes after this; the descriptor may be closed right away. NULL is fine. */

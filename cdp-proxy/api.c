@@ -54,62 +54,91 @@ static const struct json_member token_members[] = {
 
 static const struct route routes[] = {
 	{"GET", "/", ROLE_NONE, 0, index_serve, .summary = "What this is"},
-	{"GET", "/healthz", ROLE_NONE, 0, health_serve, .summary = "Whether the gateway and berthd answer"},
+	{"GET", "/healthz", ROLE_NONE, 0, health_serve,
+		.summary = "Whether the gateway and berthd answer"},
 	{"GET", "/openapi.json", ROLE_NONE, 0, openapi_serve, .summary = "This API, described"},
-	{"GET", "/metrics", ROLE_VIEWER, ROUTE_ALL_AGENTS, metrics_serve, .summary = "Counters for Prometheus"},
-	{"GET", "/v1/status", ROLE_VIEWER, 0, op_serve, .op = "status", .summary = "The appliance's state"},
+	{"GET", "/metrics", ROLE_VIEWER, ROUTE_ALL_AGENTS, metrics_serve,
+		.summary = "Counters for Prometheus"},
+	{"GET", "/v1/status", ROLE_VIEWER, 0, op_serve, .op = "status",
+		.summary = "The appliance's state"},
 	{"POST", "/v1/shutdown", ROLE_ADMIN, ROUTE_LOCAL | ROUTE_LONG, op_serve, .op = "shutdown",
 		.summary = "Stop every agent and end berth"},
 	{"GET", AGENTS, ROLE_VIEWER, 0, agents_serve, .op = "agent.list", .summary = "The agents"},
-	{"POST", AGENTS, ROLE_ADMIN, ROUTE_JSON | ROUTE_LONG | ROUTE_AGENT | ROUTE_CREATED | ROUTE_ALL_AGENTS, op_serve,
+	{"POST", AGENTS, ROLE_ADMIN,
+		ROUTE_JSON | ROUTE_LONG | ROUTE_AGENT | ROUTE_CREATED | ROUTE_ALL_AGENTS, op_serve,
 		.op = "agent.create", MEMBERS(create_members), .summary = "Create an agent"},
-	{"GET", AGENT, ROLE_VIEWER, ROUTE_AGENT, op_serve, .op = "agent.get", .summary = "One agent"},
-	{"PATCH", AGENT, ROLE_ADMIN, ROUTE_JSON | ROUTE_AGENT, op_serve, .op = "agent.update", MEMBERS(update_members),
-		.summary = "Change an agent"},
+	{"GET", AGENT, ROLE_VIEWER, ROUTE_AGENT, op_serve, .op = "agent.get",
+		.summary = "One agent"},
+	{"PATCH", AGENT, ROLE_ADMIN, ROUTE_JSON | ROUTE_AGENT, op_serve, .op = "agent.update",
+		MEMBERS(update_members), .summary = "Change an agent"},
 	{"DELETE", AGENT, ROLE_ADMIN, ROUTE_LONG | ROUTE_EMPTY, op_serve, .op = "agent.remove",
 		.summary = "Remove an agent and its disk"},
-	{"POST", AGENT "/start", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve, .op = "agent.start",
-		.summary = "Start an agent"},
-	{"POST", AGENT "/stop", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve, .op = "agent.stop",
-		MEMBERS(stop_members), .summary = "Stop an agent; its disk stays"},
-	{"POST", AGENT "/restart", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve, .op = "agent.restart",
-		.summary = "Stop and start an agent"},
+	{"POST", AGENT "/start", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
+		.op = "agent.start", .summary = "Start an agent"},
+	{"POST", AGENT "/stop", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
+		.op = "agent.stop", MEMBERS(stop_members),
+		.summary = "Stop an agent; its disk stays"},
+	{"POST", AGENT "/restart", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
+		.op = "agent.restart", .summary = "Stop and start an agent"},
 	{"POST", AGENT "/open", ROLE_AGENT, ROUTE_JSON, open_serve, .summary = "Open a URL"},
-	{"GET", AGENT "/screenshot", ROLE_VIEWER, 0, screenshot_serve, .summary = "A picture of the page"},
-	{"POST", AGENT "/port", ROLE_ADMIN, ROUTE_JSON, port_open_serve, .summary = "Open a loopback port with plain CDP"},
+	{"GET", AGENT "/screenshot", ROLE_VIEWER, 0, screenshot_serve,
+		.summary = "A picture of the page"},
+	{"POST", AGENT "/port", ROLE_ADMIN, ROUTE_JSON, port_open_serve,
+		.summary = "Open a loopback port with plain CDP"},
 	{"DELETE", AGENT "/port", ROLE_ADMIN, 0, port_close_serve, .summary = "Close that port"},
 	{"POST", AGENT "/exec", ROLE_AGENT, ROUTE_JSON, exec_serve, .summary = "Run a command"},
-	{"GET", AGENT "/exec", ROLE_AGENT, ROUTE_WS, .serve_ws = exec_serve_ws, .summary = "Run a command, streams over a WebSocket"},
-	{"GET", AGENT "/files/{path}", ROLE_AGENT, 0, files_serve, .summary = "Fetch a file, a folder's list, or a folder as tar"},
-	{"PUT", AGENT "/files/{path}", ROLE_AGENT, ROUTE_STREAM, files_serve, .summary = "Store a file, or unpack a tar"},
-	{"DELETE", AGENT "/files/{path}", ROLE_AGENT, 0, files_serve, .summary = "Remove a file or a folder"},
-	{"GET", AGENT "/policy", ROLE_VIEWER, 0, op_serve, .op = "policy.get", .summary = "The egress policy"},
-	{"PUT", AGENT "/policy", ROLE_ADMIN, ROUTE_JSON, op_serve, .op = "policy.set", MEMBERS(policy_set_members),
-		.summary = "Replace the egress policy"},
-	{"PATCH", AGENT "/policy", ROLE_ADMIN, ROUTE_JSON, op_serve, .op = "policy.change", MEMBERS(policy_change_members),
-		.summary = "Allow or remove single rules"},
-	{"GET", AGENT "/policy/log", ROLE_VIEWER, 0, policy_log_serve, .op = "policy.log", .summary = "What left, and what was denied"},
-	{"GET", AGENT "/events", ROLE_VIEWER, 0, events_serve, .op = "events.list", .summary = "An agent's events"},
-	{"GET", "/v1/events", ROLE_ADMIN, ROUTE_ALL_AGENTS, events_serve, .op = "events.list", .summary = "All events"},
-	{"GET", "/v1/images", ROLE_VIEWER, 0, op_serve, .op = "image.list", .summary = "Guest images"},
-	{"DELETE", "/v1/images/{id}", ROLE_ADMIN, ROUTE_LONG | ROUTE_EMPTY | ROUTE_ALL_AGENTS, op_serve, .op = "image.remove",
-		.id_arg = "image", .summary = "Remove a guest image"},
-	{"GET", "/v1/tokens", ROLE_ADMIN, ROUTE_ALL_AGENTS, op_serve, .op = "token.list", .summary = "Tokens, without their secrets"},
-	{"POST", "/v1/tokens", ROLE_ADMIN, ROUTE_JSON | ROUTE_CREATED | ROUTE_ALL_AGENTS, op_serve, .op = "token.create",
-		MEMBERS(token_members), .summary = "Create a token; the only answer that shows it"},
-	{"DELETE", "/v1/tokens/{id}", ROLE_ADMIN, ROUTE_EMPTY | ROUTE_ALL_AGENTS, op_serve, .op = "token.revoke", .id_arg = "id",
-		.summary = "Revoke a token"},
-	{"GET", AGENT "/json", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve, .summary = "Chromium's list of targets"},
-	{"GET", AGENT "/json/list", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve, .summary = "Chromium's list of targets"},
-	{"GET", AGENT "/json/version", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve, .summary = "Chromium's version and WebSocket URL"},
-	{"GET", AGENT "/json/protocol", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve, .summary = "The DevTools protocol, described"},
-	{"PUT", AGENT "/json/new", ROLE_AGENT, ROUTE_PLAIN, discovery_serve, .summary = "Open a page"},
-	{"GET", AGENT "/json/activate/{id}", ROLE_AGENT, ROUTE_PLAIN, discovery_serve, .summary = "Bring a page to the front"},
-	{"GET", AGENT "/json/close/{id}", ROLE_AGENT, ROUTE_PLAIN, discovery_serve, .summary = "Close a page"},
+	{"GET", AGENT "/exec", ROLE_AGENT, ROUTE_WS, .serve_ws = exec_serve_ws,
+		.summary = "Run a command, streams over a WebSocket"},
+	{"GET", AGENT "/files/{path}", ROLE_AGENT, 0, files_serve,
+		.summary = "Fetch a file, a folder's list, or a folder as tar"},
+	{"PUT", AGENT "/files/{path}", ROLE_AGENT, ROUTE_STREAM, files_serve,
+		.summary = "Store a file, or unpack a tar"},
+	{"DELETE", AGENT "/files/{path}", ROLE_AGENT, 0, files_serve,
+		.summary = "Remove a file or a folder"},
+	{"GET", AGENT "/policy", ROLE_VIEWER, 0, op_serve, .op = "policy.get",
+		.summary = "The egress policy"},
+	{"PUT", AGENT "/policy", ROLE_ADMIN, ROUTE_JSON, op_serve, .op = "policy.set",
+		MEMBERS(policy_set_members), .summary = "Replace the egress policy"},
+	{"PATCH", AGENT "/policy", ROLE_ADMIN, ROUTE_JSON, op_serve, .op = "policy.change",
+		MEMBERS(policy_change_members), .summary = "Allow or remove single rules"},
+	{"GET", AGENT "/policy/log", ROLE_VIEWER, 0, policy_log_serve, .op = "policy.log",
+		.summary = "What left, and what was denied"},
+	{"GET", AGENT "/events", ROLE_VIEWER, 0, events_serve, .op = "events.list",
+		.summary = "An agent's events"},
+	{"GET", "/v1/events", ROLE_ADMIN, ROUTE_ALL_AGENTS, events_serve, .op = "events.list",
+		.summary = "All events"},
+	{"GET", "/v1/images", ROLE_VIEWER, 0, op_serve, .op = "image.list",
+		.summary = "Guest images"},
+	{"DELETE", "/v1/images/{id}", ROLE_ADMIN, ROUTE_LONG | ROUTE_EMPTY | ROUTE_ALL_AGENTS,
+		op_serve, .op = "image.remove", .id_arg = "image",
+		.summary = "Remove a guest image"},
+	{"GET", "/v1/tokens", ROLE_ADMIN, ROUTE_ALL_AGENTS, op_serve, .op = "token.list",
+		.summary = "Tokens, without their secrets"},
+	{"POST", "/v1/tokens", ROLE_ADMIN, ROUTE_JSON | ROUTE_CREATED | ROUTE_ALL_AGENTS, op_serve,
+		.op = "token.create", MEMBERS(token_members),
+		.summary = "Create a token; the only answer that shows it"},
+	{"DELETE", "/v1/tokens/{id}", ROLE_ADMIN, ROUTE_EMPTY | ROUTE_ALL_AGENTS, op_serve,
+		.op = "token.revoke", .id_arg = "id", .summary = "Revoke a token"},
+	{"GET", AGENT "/json", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve,
+		.summary = "Chromium's list of targets"},
+	{"GET", AGENT "/json/list", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve,
+		.summary = "Chromium's list of targets"},
+	{"GET", AGENT "/json/version", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve,
+		.summary = "Chromium's version and WebSocket URL"},
+	{"GET", AGENT "/json/protocol", ROLE_VIEWER, ROUTE_PLAIN, discovery_serve,
+		.summary = "The DevTools protocol, described"},
+	{"PUT", AGENT "/json/new", ROLE_AGENT, ROUTE_PLAIN, discovery_serve,
+		.summary = "Open a page"},
+	{"GET", AGENT "/json/activate/{id}", ROLE_AGENT, ROUTE_PLAIN, discovery_serve,
+		.summary = "Bring a page to the front"},
+	{"GET", AGENT "/json/close/{id}", ROLE_AGENT, ROUTE_PLAIN, discovery_serve,
+		.summary = "Close a page"},
 	{"GET", AGENT "/cdp", ROLE_AGENT, ROUTE_WS | ROUTE_PLAIN, .serve_ws = cdp_serve_ws,
 		.summary = "CDP; this address stays valid over browser restarts"},
-	{"GET", AGENT "/devtools/browser/{id}", ROLE_AGENT, ROUTE_WS | ROUTE_PLAIN, .serve_ws = cdp_serve_ws, .summary = "CDP of the browser"},
-	{"GET", AGENT "/devtools/page/{id}", ROLE_AGENT, ROUTE_WS | ROUTE_PLAIN, .serve_ws = cdp_serve_ws, .summary = "CDP of one page"},
+	{"GET", AGENT "/devtools/browser/{id}", ROLE_AGENT, ROUTE_WS | ROUTE_PLAIN,
+		.serve_ws = cdp_serve_ws, .summary = "CDP of the browser"},
+	{"GET", AGENT "/devtools/page/{id}", ROLE_AGENT, ROUTE_WS | ROUTE_PLAIN,
+		.serve_ws = cdp_serve_ws, .summary = "CDP of one page"},
 };
 
 const struct route *api_routes(size_t *ret_n)
@@ -142,7 +171,8 @@ static bool matches(const char *pattern, const char *path, struct found *f)
 			return true;
 		}
 		if (*pattern != '{') {
-			if (*pattern != *path && !(*pattern == '/' && !*path && is_param(pattern + 1, "{path}")))
+			if (*pattern != *path &&
+				!(*pattern == '/' && !*path && is_param(pattern + 1, "{path}")))
 				return false;
 			path += *path ? 1 : 0;
 			pattern++;
@@ -179,7 +209,8 @@ static bool is_id(const char *s)
 	return n > 0 && n <= 128 && s[n] == '\0';
 }
 
-static int fill_match(const struct route *r, const char *path, const struct found *f, struct route_match *m, struct err *err)
+static int fill_match(const struct route *r, const char *path, const struct found *f,
+	struct route_match *m, struct err *err)
 {
 	const char *below = f->agent ? f->agent + f->agent_len : path;
 	size_t n = strlen(below);
@@ -211,7 +242,8 @@ static void add_method(char **list, const char *method)
 	*list = longer;
 }
 
-int api_find(const char *path, bool upgrade, struct route_match *m, char **ret_allow, struct err *err)
+int api_find(
+	const char *path, bool upgrade, struct route_match *m, char **ret_allow, struct err *err)
 {
 	bool only_ws = false, only_http = false;
 	AUTOFREE char *allow = NULL;
@@ -293,7 +325,8 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	cJSON_AddNullToObject(urls, "mcp");
 }
 
-int api_query_number(const struct route_match *m, const char *name, uint64_t min, uint64_t max, uint64_t *ret, struct err *err)
+int api_query_number(const struct route_match *m, const char *name, uint64_t min, uint64_t max,
+	uint64_t *ret, struct err *err)
 {
 	char text[32];
 	int r = http_query(&m->target, name, text, sizeof(text));
@@ -302,6 +335,6 @@ int api_query_number(const struct route_match *m, const char *name, uint64_t min
 		return 0;
 	if (r > 0 && parse_u64(text, min, max, ret))
 		return 1;
-	return problem(err, 400, "invalid-request", "'%s' must be a number from %llu to %llu", name, (unsigned long long)min,
-		(unsigned long long)max);
+	return problem(err, 400, "invalid-request", "'%s' must be a number from %llu to %llu", name,
+		(unsigned long long)min, (unsigned long long)max);
 }

@@ -1,4 +1,5 @@
-/* The table of routes: dispatch, 405, roles, and the check against openapi.json all come from it. */
+/* The table of routes: dispatch, 405, roles, and the check against openapi.json all come from it.
+ */
 #ifndef BERTH_API_H
 #define BERTH_API_H
 
@@ -33,10 +34,12 @@ struct route {
 
 const struct route *api_routes(size_t *ret_n);
 /*
- * The route of a path (percent-encoded, no query); m->method and m->plain_port are set by the caller, agent,
- * rest and below by this. 0; or 404, 405 (*ret_allow is the Allow list then, the caller's to free), 400, 426.
+ * The route of a path (percent-encoded, no query); m->method and m->plain_port are set by the
+ * caller, agent, rest and below by this. 0; or 404, 405 (*ret_allow is the Allow list then, the
+ * caller's to free), 400, 426.
  */
-int api_find(const char *path, bool upgrade, struct route_match *m, char **ret_allow, struct err *err);
+int api_find(
+	const char *path, bool upgrade, struct route_match *m, char **ret_allow, struct err *err);
 /* A JSON object: UTF-8, nothing behind it. */
 bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err);
 /* "text/event-stream" is what the client wants. */
@@ -44,7 +47,7 @@ bool api_wants_events(const struct route_match *m);
 /* Adds `urls` to an agent object. */
 void api_add_urls(cJSON *agent, const struct route_match *m);
 /* A whole number from the query within bounds: 1, 0 absent, negative with err. */
-int api_query_number(const struct route_match *m, const char *name, uint64_t min, uint64_t max, uint64_t *ret,
-		     struct err *err);
+int api_query_number(const struct route_match *m, const char *name, uint64_t min, uint64_t max,
+	uint64_t *ret, struct err *err);
 
 #endif

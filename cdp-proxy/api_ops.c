@@ -1,4 +1,5 @@
-/* Routes that are one op of berthd: arguments checked and gathered, the answer as JSON or as events. */
+/* Routes that are one op of berthd: arguments checked and gathered, the answer as JSON or as
+ * events. */
 #include "api_ops.h"
 #include "api.h"
 #include "json.h"
@@ -45,7 +46,7 @@ static void add_all_urls(const struct op *op, cJSON *answer)
 
 	if (op->m->route->flags & ROUTE_AGENT)
 		api_add_urls(answer, op->m);
-	cJSON_ArrayForEach(agent, cJSON_GetObjectItemCaseSensitive(answer, "agents")) {
+	cJSON_ArrayForEach (agent, cJSON_GetObjectItemCaseSensitive(answer, "agents")) {
 		if (streq(op->m->route->op, "agent.list"))
 			api_add_urls(agent, op->m);
 	}
@@ -129,7 +130,8 @@ static void ask(struct gateway *gw, struct http_conn *c, const struct route_matc
 	http_set_owner(c, &owner, op);
 	if (m->route->flags & ROUTE_LONG && api_wants_events(m))
 		begin_events(gw, op);
-	op->request = gateway_ask_progress(gw, m->route->op, args, &m->who, on_answer, on_progress, op);
+	op->request =
+		gateway_ask_progress(gw, m->route->op, args, &m->who, on_answer, on_progress, op);
 }
 
 static cJSON *arguments(const struct route_match *m)
@@ -155,7 +157,8 @@ void op_serve(struct gateway *gw, struct http_conn *c, const struct route_match 
 }
 
 /* Adds a text parameter of the query, if it is there. False (answered) when it is malformed. */
-static bool add_query(struct http_conn *c, const struct route_match *m, const char *name, cJSON *args)
+static bool add_query(
+	struct http_conn *c, const struct route_match *m, const char *name, cJSON *args)
 {
 	char text[300];
 	struct err err;

@@ -10,9 +10,10 @@
 #include <string.h>
 
 /*
- * The token itself goes nowhere: its BLAKE2b-256 is looked up here and asked for there. Finding an entry by a
- * hash tells a guesser nothing, so no comparison needs to be in constant time. Wrong tokens are remembered too,
- * so that a client that goes on with a dead one costs berthd a question every KNOWN_MS.
+ * The token itself goes nowhere: its BLAKE2b-256 is looked up here and asked for there. Finding an
+ * entry by a hash tells a guesser nothing, so no comparison needs to be in constant time. Wrong
+ * tokens are remembered too, so that a client that goes on with a dead one costs berthd a question
+ * every KNOWN_MS.
  */
 #define KNOWN_MAX 1024
 #define KNOWN_MS 5000
@@ -28,7 +29,8 @@ struct known {
 
 struct auth {
 	struct gateway *gw;
-	struct known known[KNOWN_MAX]; /* by the hash's first bits; a newcomer replaces what was there */
+	struct known
+		known[KNOWN_MAX]; /* by the hash's first bits; a newcomer replaces what was there */
 	uint64_t logged, unlogged, epoch;
 };
 
@@ -76,7 +78,8 @@ static void note_wrong(struct auth *a, const struct err *err)
 	a->unlogged++;
 	if (a->logged && now - a->logged < LOG_EVERY_MS)
 		return;
-	log_warning("%llu request(s) with a wrong token; the last: %s", (unsigned long long)a->unlogged, err->type);
+	log_warning("%llu request(s) with a wrong token; the last: %s",
+		(unsigned long long)a->unlogged, err->type);
 	a->logged = now;
 	a->unlogged = 0;
 }
@@ -104,7 +107,8 @@ static int read_principal(const cJSON *ok, struct principal *ret, struct err *er
 	return 0;
 }
 
-static void remember(struct auth *a, const uint8_t hash[32], const struct principal *who, const struct err *err)
+static void remember(
+	struct auth *a, const uint8_t hash[32], const struct principal *who, const struct err *err)
 {
 	struct known *k = slot(a, hash);
 
@@ -143,7 +147,8 @@ struct auth_check *auth_check(struct auth *a, const char *token, auth_fn *fn, vo
 	cJSON *args;
 
 	*q = (struct auth_check){.auth = a, .epoch = a->epoch, .fn = fn, .data = data};
-	crypto_generichash(q->hash, sizeof(q->hash), (const unsigned char *)token, strlen(token), NULL, 0);
+	crypto_generichash(
+		q->hash, sizeof(q->hash), (const unsigned char *)token, strlen(token), NULL, 0);
 	k = slot(a, q->hash);
 	if (k->until > now_ms() && memcmp(k->hash, q->hash, sizeof(q->hash)) == 0) {
 		struct principal who = k->who;

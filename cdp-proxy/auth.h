@@ -12,7 +12,8 @@ struct auth_check;
 
 /* who, or NULL and err. */
 typedef void auth_fn(void *data, const struct principal *who, const struct err *err);
-/* What is known already is told from inside, and NULL returned; else the call-back comes from the loop. */
+/* What is known already is told from inside, and NULL returned; else the call-back comes from the
+ * loop. */
 struct auth_check *auth_check(struct auth *a, const char *token, auth_fn *fn, void *data);
 void auth_cancel(struct auth_check *q);
 /* A token was revoked: nothing known counts any longer. */

@@ -5,7 +5,8 @@
 #include <errno.h>
 
 #define DIGITS_MAX 15
-/* Extensions and trailers are read over; one chunk's, and the trailer as a whole, stay below this. */
+/* Extensions and trailers are read over; one chunk's, and the trailer as a whole, stay below this.
+ */
 #define OVERHEAD_MAX 4096
 
 static int hex_value(uint8_t b)
@@ -90,7 +91,8 @@ static int take_byte(struct chunked *c, uint8_t b)
 	return -EPROTO;
 }
 
-long chunked_take(struct chunked *c, const uint8_t *data, size_t n, const uint8_t **ret_data, size_t *ret_len)
+long chunked_take(
+	struct chunked *c, const uint8_t *data, size_t n, const uint8_t **ret_data, size_t *ret_len)
 {
 	size_t used = 0;
 

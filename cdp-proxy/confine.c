@@ -27,7 +27,8 @@ static int mapped(const char *path, unsigned long id)
 
 int confine_has_own_uid(void)
 {
-	return geteuid() == 0 && mapped("/proc/self/uid_map", GATEWAY_UID) && mapped("/proc/self/gid_map", GATEWAY_UID);
+	return geteuid() == 0 && mapped("/proc/self/uid_map", GATEWAY_UID) &&
+	       mapped("/proc/self/gid_map", GATEWAY_UID);
 }
 
 static int drop_bounding_set(struct err *err)

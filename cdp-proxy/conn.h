@@ -17,13 +17,14 @@ enum conn_state {
 	CONN_SERVING,  /* a handler has it */
 	CONN_ACCEPT,   /* a WebSocket to be handed over at the next turn of the loop */
 	CONN_WS,       /* libwebsockets has the socket */
-	CONN_LINGER,   /* answered; reading away what the client still sends, so that it sees the answer */
+	CONN_LINGER,   /* answered; reading away what the client still sends, so that it sees the
+			  answer */
 	CONN_CLOSED,   /* its handles are closing */
 };
 
 /*
- * Owned by the list in struct gateway; freed by its last handle's close callback. A WebSocket is the same
- * object with `ws` set: it counts, is found and is ended like any other connection.
+ * Owned by the list in struct gateway; freed by its last handle's close callback. A WebSocket is
+ * the same object with `ws` set: it counts, is found and is ended like any other connection.
  */
 struct http_conn {
 	struct http_conn *prev, *next;
@@ -67,7 +68,8 @@ struct http_conn {
 
 /* Takes over fd (also on failure, when NULL comes back). */
 struct http_conn *conn_new(struct gateway *gw, int fd, enum listener_kind from);
-/* Ends it now: the owner hears of it, handles close, memory goes with the loop. Never from an owner's call. */
+/* Ends it now: the owner hears of it, handles close, memory goes with the loop. Never from an
+ * owner's call. */
 void conn_close(struct http_conn *c);
 /* As conn_close, but at the loop's next turn. */
 void conn_close_soon(struct http_conn *c);
@@ -83,7 +85,7 @@ void conn_collect_json(struct http_conn *c);
 void entry_head(struct http_conn *c);
 /* ws_conn.c */
 struct ws_conn *ws_conn_new(struct http_conn *c);
-void ws_conn_adopt(struct http_conn *c); /* CONN_ACCEPT: hands the socket over */
+void ws_conn_adopt(struct http_conn *c);  /* CONN_ACCEPT: hands the socket over */
 void ws_conn_closed(struct http_conn *c); /* tells the owner once; frees c->ws */
 void ws_conn_kill(struct http_conn *c);   /* CONN_WS: ends it at once */
 

@@ -1,4 +1,5 @@
-/* The control channel to berthd: requests with call-backs, events, and patience while berthd restarts. */
+/* The control channel to berthd: requests with call-backs, events, and patience while berthd
+ * restarts. */
 #include "daemon_link.h"
 #include "ctl.h"
 #include "gateway_state.h"
@@ -12,11 +13,11 @@
 #include <string.h>
 
 /*
- * Theory of operation. One connection carries every request; each waits in a list until its answer comes. While
- * berthd is away (it restarts within a second or two, and what runs goes on without it) the link tries again
- * with backoff. Requests that were not sent yet wait up to AWAY_MS; so do those sent that only read, which are
- * sent again. A request that changes something and was sent is answered 503 at once when the connection breaks:
- * nobody knows whether it was done.
+ * Theory of operation. One connection carries every request; each waits in a list until its answer
+ * comes. While berthd is away (it restarts within a second or two, and what runs goes on without
+ * it) the link tries again with backoff. Requests that were not sent yet wait up to AWAY_MS; so do
+ * those sent that only read, which are sent again. A request that changes something and was sent is
+ * answered 503 at once when the connection breaks: nobody knows whether it was done.
  *
  * All call-backs come from the loop: a request that cannot be queued fails at the next tick.
  *
@@ -91,7 +92,8 @@ static void fail_request(struct daemon_request *r, const struct err *err)
 		r->answer(r->data, NULL, err);
 }
 
-static void finish(struct daemon_link *l, struct daemon_request *r, const cJSON *ok, const struct err *err, int fd)
+static void finish(struct daemon_link *l, struct daemon_request *r, const cJSON *ok,
+	const struct err *err, int fd)
 {
 	struct err none;
 
@@ -158,7 +160,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 static void update_poll(struct daemon_link *l)
 {
 	if (l->ctl)
-		uv_poll_start(l->poll, UV_READABLE | (ctl_wants_write(l->ctl) ? UV_WRITABLE : 0), on_poll);
+		uv_poll_start(l->poll, UV_READABLE | (ctl_wants_write(l->ctl) ? UV_WRITABLE : 0),
+			on_poll);
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -174,7 +177,8 @@ static void fail_unsafe(struct daemon_link *l)
 	for (r = l->first; r; r = next) {
 		next = r->next;
 		if (r->cancelled || (r->sent && !r->safe)) {
-			problem(&err, 503, "daemon-unavailable", "berthd went away before it answered");
+			problem(&err, 503, "daemon-unavailable",
+				"berthd went away before it answered");
 			err_hint(&err, "look whether it was done, then try again");
 			finish(l, r, NULL, &err, -1);
 			next = l->first; /* the call-back may have changed the list */
@@ -327,8 +331,9 @@ static void on_tick(uv_timer_t *timer)
 
 static bool is_safe(const char *op)
 {
-	static const char *const ops[] = {"status", "token.check", "token.list", "agent.list", "agent.get", "agent.connect",
-		"policy.get", "policy.log", "image.list", "events.list"};
+	static const char *const ops[] = {"status", "token.check", "token.list", "agent.list",
+		"agent.get", "agent.connect", "policy.get", "policy.log", "image.list",
+		"events.list"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
 		if (streq(ops[i], op))
@@ -337,12 +342,14 @@ static bool is_safe(const char *op)
 	return false;
 }
 
-static struct daemon_request *ask(struct gateway *gw, const char *op, cJSON *args, const struct principal *by)
+static struct daemon_request *ask(
+	struct gateway *gw, const char *op, cJSON *args, const struct principal *by)
 {
 	struct daemon_link *l = gw->daemon;
 	struct daemon_request *r = xcalloc(1, sizeof(*r));
 
-	*r = (struct daemon_request){.link = l, .id = ++l->next_id, .safe = is_safe(op), .unsent_since = now_ms()};
+	*r = (struct daemon_request){
+		.link = l, .id = ++l->next_id, .safe = is_safe(op), .unsent_since = now_ms()};
 	r->msg = cJSON_CreateObject();
 	cJSON_AddNumberToObject(r->msg, "id", (double)r->id);
 	cJSON_AddStringToObject(r->msg, "op", op);
@@ -363,8 +370,9 @@ static struct daemon_request *ask(struct gateway *gw, const char *op, cJSON *arg
 	return r;
 }
 
-struct daemon_request *gateway_ask_progress(struct gateway *gw, const char *op, cJSON *args, const struct principal *by,
-	gateway_answer_fn *fn, void (*progress)(void *data, const cJSON *msg), void *data)
+struct daemon_request *gateway_ask_progress(struct gateway *gw, const char *op, cJSON *args,
+	const struct principal *by, gateway_answer_fn *fn,
+	void (*progress)(void *data, const cJSON *msg), void *data)
 {
 	struct daemon_request *r = ask(gw, op, args, by);
 
@@ -374,8 +382,8 @@ struct daemon_request *gateway_ask_progress(struct gateway *gw, const char *op, 
 	return r;
 }
 
-struct daemon_request *gateway_ask(struct gateway *gw, const char *op, cJSON *args, const struct principal *by,
-	gateway_answer_fn *fn, void *data)
+struct daemon_request *gateway_ask(struct gateway *gw, const char *op, cJSON *args,
+	const struct principal *by, gateway_answer_fn *fn, void *data)
 {
 	return gateway_ask_progress(gw, op, args, by, fn, NULL, data);
 }
@@ -402,8 +410,8 @@ void gateway_cancel(struct daemon_request *r)
 
 /* ---- Life ---- */
 
-struct daemon_link *daemon_link_new(struct gateway *gw, int dir, void (*on_event)(void *data, const cJSON *event),
-	void (*on_up)(void *data), void *data)
+struct daemon_link *daemon_link_new(struct gateway *gw, int dir,
+	void (*on_event)(void *data, const cJSON *event), void (*on_up)(void *data), void *data)
 {
 	struct daemon_link *l = xcalloc(1, sizeof(*l));
 

@@ -17,10 +17,11 @@
 #include <sys/socket.h>
 
 /*
- * Theory of operation. In this order, each step refusing on its own: the head's form, Host, Origin, framing,
- * Upgrade (request.c); the route, its method (api.c); who it is (the socket's kind, or a token: auth.c); the
- * role, the agent; the agent's real name when an id was used; how many clients that agent has. Only then a
- * handler runs. A step that has to ask berthd leaves the connection in CONN_DECIDING and goes on from the answer.
+ * Theory of operation. In this order, each step refusing on its own: the head's form, Host, Origin,
+ * framing, Upgrade (request.c); the route, its method (api.c); who it is (the socket's kind, or a
+ * token: auth.c); the role, the agent; the agent's real name when an id was used; how many clients
+ * that agent has. Only then a handler runs. A step that has to ask berthd leaves the connection in
+ * CONN_DECIDING and goes on from the answer.
  */
 #define ACCEPT_AT_ONCE 32
 #define HEADS_MAX 512
@@ -108,18 +109,20 @@ static void agent_known(struct http_conn *c)
 	struct err err;
 
 	if (m->who.agent[0] && m->agent[0] && !streq(m->who.agent, m->agent)) {
-		problem(&err, 403, "forbidden", "this token is for the agent %s only", m->who.agent);
+		problem(&err, 403, "forbidden", "this token is for the agent %s only",
+			m->who.agent);
 		refuse(c, &err);
 		return;
 	}
-	if (m->agent[0] && !c->match.who.local && clients_of(c->gw, m->agent) >= GATEWAY_CLIENTS_PER_AGENT) {
-		problem(&err, 429, "too-many-requests", "the agent %s has %d clients already", m->agent,
-			GATEWAY_CLIENTS_PER_AGENT);
+	if (m->agent[0] && !c->match.who.local &&
+		clients_of(c->gw, m->agent) >= GATEWAY_CLIENTS_PER_AGENT) {
+		problem(&err, 429, "too-many-requests", "the agent %s has %d clients already",
+			m->agent, GATEWAY_CLIENTS_PER_AGENT);
 		refuse(c, &err);
 		return;
 	}
-	snprintf(m->base, sizeof(m->base), "%s%s", m->plain_port || !m->agent[0] ? "" : "/v1/agents/",
-		m->plain_port ? "" : m->agent);
+	snprintf(m->base, sizeof(m->base), "%s%s",
+		m->plain_port || !m->agent[0] ? "" : "/v1/agents/", m->plain_port ? "" : m->agent);
 	read_body_and_serve(c);
 }
 
@@ -181,7 +184,8 @@ static void check_role(struct http_conn *c)
 		return;
 	}
 	if (who->role < r->role || (who->agent[0] && r->flags & ROUTE_ALL_AGENTS)) {
-		problem(&err, 403, "forbidden", "this needs a token of the role %s%s", role_name(r->role),
+		problem(&err, 403, "forbidden", "this needs a token of the role %s%s",
+			role_name(r->role),
 			who->agent[0] && r->flags & ROUTE_ALL_AGENTS ? " that names no agent" : "");
 		refuse(c, &err);
 		return;
@@ -208,8 +212,8 @@ static void keep_query_token(struct http_conn *c, const char *name, const char *
 	size_t room = sizeof(c->match.token_query), n = (size_t)snprintf(out, room, "%s=", name);
 
 	for (; *token && n + 4 < room; token++) {
-		if ((*token >= '0' && *token <= '9') || (*token >= 'A' && *token <= 'Z') || (*token >= 'a' && *token <= 'z') ||
-			strchr("-._~", *token))
+		if ((*token >= '0' && *token <= '9') || (*token >= 'A' && *token <= 'Z') ||
+			(*token >= 'a' && *token <= 'z') || strchr("-._~", *token))
 			out[n++] = *token;
 		else
 			n += (size_t)snprintf(out + n, room - n, "%%%02X", (unsigned char)*token);
@@ -227,7 +231,8 @@ static void ask_token(struct http_conn *c)
 	int r = request_token(c->head, token, &query_name);
 
 	if (r <= 0) {
-		problem(&err, 401, "unauthorized", r == 0 ? "this needs a token" : "the token is malformed");
+		problem(&err, 401, "unauthorized",
+			r == 0 ? "this needs a token" : "the token is malformed");
 		err_hint(&err, "send Authorization: Bearer TOKEN; berth token create makes one");
 		refuse(c, &err);
 		return;
@@ -279,7 +284,8 @@ static int find_route(struct http_conn *c, struct err *err)
 	if (c->headless)
 		snprintf(m->method, sizeof(m->method), "GET");
 	m->plain_port = c->from == LISTEN_PORT;
-	snprintf(m->host, sizeof(m->host), "%s", c->from == LISTEN_LOCAL ? c->gw->listen : c->req.host);
+	snprintf(m->host, sizeof(m->host), "%s",
+		c->from == LISTEN_LOCAL ? c->gw->listen : c->req.host);
 	if (c->from == LISTEN_PORT)
 		snprintf(m->agent, sizeof(m->agent), "%s", c->port_agent);
 	r = api_find(c->req.path, c->req.upgrade, m, &allow, err);
@@ -297,8 +303,9 @@ static int find_route(struct http_conn *c, struct err *err)
 /* A browser asks beforehand whether a page of an allowed Origin may send its request. */
 static bool preflight(struct http_conn *c)
 {
-	static const char extra[] = "Access-Control-Allow-Methods: GET, POST, PUT, PATCH, DELETE\r\n"
-				    "Access-Control-Allow-Headers: Authorization, Content-Type\r\n";
+	static const char extra[] =
+		"Access-Control-Allow-Methods: GET, POST, PUT, PATCH, DELETE\r\n"
+		"Access-Control-Allow-Headers: Authorization, Content-Type\r\n";
 
 	if (!c->req.origin || !http_text_is(&c->head->method, "OPTIONS") ||
 		!http_header(c->head, "Access-Control-Request-Method", NULL))
@@ -313,7 +320,9 @@ static void head_wrong(struct http_conn *c, int r)
 	struct err err;
 
 	if (r == -E2BIG)
-		problem(&err, 431, "too-large", "the request's head is over 16 KiB or has over %d fields", HTTP_HEADERS_MAX);
+		problem(&err, 431, "too-large",
+			"the request's head is over 16 KiB or has over %d fields",
+			HTTP_HEADERS_MAX);
 	else
 		problem(&err, 400, "invalid-request", "this is not an HTTP/1.1 request");
 	c->head->minor = 0;
@@ -433,7 +442,8 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 	}
 }
 
-static int parse_address(const char *address, struct sockaddr_storage *ret, socklen_t *ret_len, struct err *err)
+static int parse_address(
+	const char *address, struct sockaddr_storage *ret, socklen_t *ret_len, struct err *err)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
@@ -490,7 +500,8 @@ struct listener *entry_open(struct gateway *gw, int fd, enum listener_kind kind,
 {
 	struct listener *l = xcalloc(1, sizeof(*l));
 
-	*l = (struct listener){.gw = gw, .fd = fd, .kind = kind, .handles = 2, .next = gw->listeners};
+	*l = (struct listener){
+		.gw = gw, .fd = fd, .kind = kind, .handles = 2, .next = gw->listeners};
 	snprintf(l->agent, sizeof(l->agent), "%s", agent ? agent : "");
 	if (l->next)
 		l->next->prev = l;

@@ -6,7 +6,8 @@
 
 struct listener;
 
-/* Listens on ADDR:PORT ("[v6]:port" too). Port 0: any; *ret_port (may be NULL) says which. The descriptor or <0. */
+/* Listens on ADDR:PORT ("[v6]:port" too). Port 0: any; *ret_port (may be NULL) says which. The
+ * descriptor or <0. */
 int entry_listen_tcp(const char *address, uint16_t *ret_port, struct err *err);
 /* Starts accepting on fd (taken over). agent: for LISTEN_PORT. */
 struct listener *entry_open(struct gateway *gw, int fd, enum listener_kind kind, const char *agent);

@@ -11,10 +11,10 @@
 #include <string.h>
 
 /*
- * A client that follows is put into the hub's list first, then what it asks for from before (after=SEQ,
- * Last-Event-ID, or limit=N) is fetched with events.list; events that arrive meanwhile wait in `early`. Each
- * event is sent once, in the order of seq. A client that does not read is cut at CONN_HIGH_WATER: it comes back
- * with Last-Event-ID and misses nothing.
+ * A client that follows is put into the hub's list first, then what it asks for from before
+ * (after=SEQ, Last-Event-ID, or limit=N) is fetched with events.list; events that arrive meanwhile
+ * wait in `early`. Each event is sent once, in the order of seq. A client that does not read is cut
+ * at CONN_HIGH_WATER: it comes back with Last-Event-ID and misses nothing.
  */
 #define PING_MS 15000
 #define PAGE 1000
@@ -125,7 +125,7 @@ static void go_live(struct follower *f)
 	cJSON *event;
 
 	f->replaying = false;
-	cJSON_ArrayForEach(event, f->early)
+	cJSON_ArrayForEach (event, f->early)
 		send_event(f, event);
 	cJSON_Delete(f->early);
 	f->early = NULL;
@@ -144,7 +144,7 @@ static void on_page(void *data, const cJSON *ok, const struct err *err)
 		http_stream_abort(f->c);
 		return;
 	}
-	cJSON_ArrayForEach(event, events)
+	cJSON_ArrayForEach (event, events)
 		send_event(f, event);
 	if (n < PAGE || f->limited)
 		go_live(f);
@@ -167,7 +167,8 @@ static cJSON *list_args(const struct follower *f, uint64_t limit)
 
 static void fetch(struct follower *f, uint64_t limit)
 {
-	f->request = gateway_ask(f->hub->gw, "events.list", list_args(f, limit), &f->m->who, on_page, f);
+	f->request =
+		gateway_ask(f->hub->gw, "events.list", list_args(f, limit), &f->m->who, on_page, f);
 }
 
 static void on_list(void *data, const cJSON *ok, const struct err *err)
@@ -232,5 +233,6 @@ void events_serve(struct gateway *gw, struct http_conn *c, const struct route_ma
 	if (follows)
 		follow(f, limit, from > 0 || limit > 0);
 	else
-		f->request = gateway_ask(gw, "events.list", list_args(f, limit), &m->who, on_list, f);
+		f->request =
+			gateway_ask(gw, "events.list", list_args(f, limit), &m->who, on_list, f);
 }

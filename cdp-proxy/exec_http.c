@@ -44,10 +44,11 @@ static int read_env(const cJSON *obj, struct guest_exec *ret, char **ret_env, st
 	char *p;
 
 	buf_init(&b, GUEST_FRAME_MAX);
-	cJSON_ArrayForEach(v, obj) {
+	cJSON_ArrayForEach (v, obj) {
 		if (!v->string[0] || strchr(v->string, '=')) {
 			buf_done(&b);
-			return problem(err, 400, "invalid-request", "'%.80s' is no name of a variable", v->string);
+			return problem(err, 400, "invalid-request",
+				"'%.80s' is no name of a variable", v->string);
 		}
 		buf_addf(&b, "%s=%s", v->string, v->valuestring);
 		buf_add_u8(&b, 0);
@@ -66,9 +67,10 @@ int exec_read(const cJSON *obj, struct guest_exec *ret, char **ret_env, struct e
 {
 	const cJSON *v;
 
-	*ret = (struct guest_exec){.user = json_str(obj, "user", ""), .cwd = json_str(obj, "cwd", "")};
+	*ret = (struct guest_exec){
+		.user = json_str(obj, "user", ""), .cwd = json_str(obj, "cwd", "")};
 	*ret_env = NULL;
-	cJSON_ArrayForEach(v, json_get(obj, "cmd"))
+	cJSON_ArrayForEach (v, json_get(obj, "cmd"))
 		ret->argv[ret->argc++] = v->valuestring;
 	if (!ret->argv[0][0])
 		return problem(err, 400, "invalid-request", "'cmd' begins with an empty string");
@@ -81,7 +83,8 @@ static bool is_utf8(const struct buf *b)
 {
 	uint32_t state = 0;
 
-	return ws_utf8(&state, b->data, b->len) && state == 0 && !memchr(b->data ? b->data : (uint8_t *)"", 0, b->len);
+	return ws_utf8(&state, b->data, b->len) && state == 0 &&
+	       !memchr(b->data ? b->data : (uint8_t *)"", 0, b->len);
 }
 
 static void add_output(cJSON *o, const char *name, const char *name_base64, struct buf *b)
@@ -190,13 +193,15 @@ static const struct http_owner owner = {.on_close = on_close};
 /* The bytes for stdin (the caller's to free), NULL when there are none. */
 static int read_stdin(const cJSON *obj, unsigned char **ret, size_t *ret_len, struct err *err)
 {
-	const char *text = json_str(obj, "stdin", NULL), *base64 = json_str(obj, "stdin_base64", NULL);
+	const char *text = json_str(obj, "stdin", NULL),
+		   *base64 = json_str(obj, "stdin_base64", NULL);
 	size_t room = base64 ? strlen(base64) : 0;
 
 	*ret = NULL;
 	*ret_len = 0;
 	if (text && base64)
-		return problem(err, 400, "invalid-request", "'stdin' and 'stdin_base64' exclude each other");
+		return problem(err, 400, "invalid-request",
+			"'stdin' and 'stdin_base64' exclude each other");
 	if (text) {
 		*ret = (unsigned char *)xstrdup(text);
 		*ret_len = strlen(text);
@@ -204,13 +209,15 @@ static int read_stdin(const cJSON *obj, unsigned char **ret, size_t *ret_len, st
 	if (!base64)
 		return 0;
 	*ret = xmalloc(room + 1);
-	if (sodium_base642bin(*ret, room + 1, base64, room, NULL, ret_len, NULL, sodium_base64_VARIANT_ORIGINAL) == 0)
+	if (sodium_base642bin(*ret, room + 1, base64, room, NULL, ret_len, NULL,
+		    sodium_base64_VARIANT_ORIGINAL) == 0)
 		return 0;
 	free(steal(ret));
 	return problem(err, 400, "invalid-request", "'stdin_base64' is not base64");
 }
 
-static int start(struct gateway *gw, struct http_conn *c, const struct route_match *m, struct err *err)
+static int start(
+	struct gateway *gw, struct http_conn *c, const struct route_match *m, struct err *err)
 {
 	AUTOFREE char *env = NULL;
 	AUTOFREE unsigned char *input = NULL;
@@ -218,8 +225,8 @@ static int start(struct gateway *gw, struct http_conn *c, const struct route_mat
 	struct exec *e;
 	size_t n;
 
-	if (json_check(m->body, members, ARRAY_SIZE(members), err) < 0 || exec_read(m->body, &x, &env, err) < 0 ||
-		read_stdin(m->body, &input, &n, err) < 0)
+	if (json_check(m->body, members, ARRAY_SIZE(members), err) < 0 ||
+		exec_read(m->body, &x, &env, err) < 0 || read_stdin(m->body, &input, &n, err) < 0)
 		return err->code;
 	e = xcalloc(1, sizeof(*e));
 	e->c = c;
@@ -235,7 +242,8 @@ static int start(struct gateway *gw, struct http_conn *c, const struct route_mat
 	guest_run_stdin_end(e->run);
 	uv_timer_init(gateway_loop(gw), &e->timer);
 	e->timer.data = e;
-	uv_timer_start(&e->timer, on_timeout, (uint64_t)json_int(m->body, "timeout", TIMEOUT_DEFAULT) * 1000, 0);
+	uv_timer_start(&e->timer, on_timeout,
+		(uint64_t)json_int(m->body, "timeout", TIMEOUT_DEFAULT) * 1000, 0);
 	http_set_owner(c, &owner, e);
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* ws …/exec: a command whose streams are carried both ways (docs/internals.md, "Exec over WebSocket"). */
+/* ws …/exec: a command whose streams are carried both ways (docs/internals.md, "Exec over
+ * WebSocket"). */
 #include "exec.h"
 #include "api.h"
 #include "bytes.h"
@@ -10,8 +11,8 @@
 #include <string.h>
 
 /*
- * Back-pressure: while the client's queue is at the high-water mark the guest's output is not read; while the
- * guest's input queue is, the client is not read.
+ * Back-pressure: while the client's queue is at the high-water mark the guest's output is not read;
+ * while the guest's input queue is, the client is not read.
  */
 #define FIRST_MAX 65536
 #define CONTROL_MAX 256
@@ -25,8 +26,8 @@ struct exec {
 	struct ws_conn *ws; /* NULL once closed */
 	const struct route_match *m;
 	struct guest_run *run;
-	struct buf text; /* the first message, or a control message */
-	int channel;     /* of the message being read; -1 at its start */
+	struct buf text;   /* the first message, or a control message */
+	int channel;       /* of the message being read; -1 at its start */
 	bool ended, empty; /* empty: no byte of this stdin message came yet */
 	uv_timer_t timer;
 };
@@ -114,7 +115,8 @@ static int start(struct exec *e, struct err *err)
 
 	if (!api_parse_json(e->text.data, e->text.len, &obj, err))
 		return err->code;
-	if (json_check(obj, members, ARRAY_SIZE(members), err) == 0 && exec_read(obj, &x, &env, err) == 0) {
+	if (json_check(obj, members, ARRAY_SIZE(members), err) == 0 &&
+		exec_read(obj, &x, &env, err) == 0) {
 		x.flags = json_bool(obj, "tty", false) ? GUEST_EXEC_TTY : 0;
 		x.rows = (uint16_t)json_int(obj, "rows", 0);
 		x.columns = (uint16_t)json_int(obj, "columns", 0);
@@ -135,7 +137,8 @@ static int control(struct exec *e, struct err *err)
 	if (r == 0 && json_get(obj, "signal"))
 		guest_run_signal(e->run, (uint32_t)json_int(obj, "signal", 0));
 	if (r == 0 && json_get(obj, "rows"))
-		guest_run_window(e->run, (uint16_t)json_int(obj, "rows", 0), (uint16_t)json_int(obj, "columns", 80));
+		guest_run_window(e->run, (uint16_t)json_int(obj, "rows", 0),
+			(uint16_t)json_int(obj, "columns", 80));
 	cJSON_Delete(obj);
 	return r;
 }
@@ -148,7 +151,8 @@ static int collect(struct exec *e, const uint8_t *p, size_t n, size_t max, struc
 	return 0;
 }
 
-static int take_first(struct exec *e, const uint8_t *p, size_t n, bool final, bool is_text, struct err *err)
+static int take_first(
+	struct exec *e, const uint8_t *p, size_t n, bool final, bool is_text, struct err *err)
 {
 	int r;
 
@@ -174,7 +178,8 @@ static void take_stdin(struct exec *e, const uint8_t *p, size_t n, bool final)
 		guest_run_stdin_end(e->run);
 }
 
-static int take_binary(struct exec *e, const uint8_t *p, size_t n, bool first, bool final, struct err *err)
+static int take_binary(
+	struct exec *e, const uint8_t *p, size_t n, bool first, bool final, struct err *err)
 {
 	int r;
 
@@ -193,7 +198,8 @@ static int take_binary(struct exec *e, const uint8_t *p, size_t n, bool first, b
 	if (e->channel < 0 && !final)
 		return 0;
 	if (e->channel != CHANNEL_CONTROL)
-		return problem(err, 400, "invalid-request", "messages begin with the channel: 0 stdin, 3 control");
+		return problem(err, 400, "invalid-request",
+			"messages begin with the channel: 0 stdin, 3 control");
 	r = collect(e, p, n, CONTROL_MAX, err);
 	if (r < 0 || !final)
 		return r;

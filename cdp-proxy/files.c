@@ -9,10 +9,11 @@
 #include <string.h>
 
 /*
- * `berth-init file VERB PATH [ARG]` runs in the guest as the user `agent`; whose file it is, links and races are
- * the guest kernel's business. The status line is sent with the first byte of output, or at the end of an empty
- * one: before that an error is an HTTP error, after it the answer is cut, so that nobody takes half a file for
- * the whole. A guest that sends more after that is only the client's to bound: it chose what to ask.
+ * `berth-init file VERB PATH [ARG]` runs in the guest as the user `agent`; whose file it is, links
+ * and races are the guest kernel's business. The status line is sent with the first byte of output,
+ * or at the end of an empty one: before that an error is an HTTP error, after it the answer is cut,
+ * so that nobody takes half a file for the whole. A guest that sends more after that is only the
+ * client's to bound: it chose what to ask.
  */
 #define STDERR_MAX 512
 #define LIST_MAX (8u << 20)
@@ -46,8 +47,8 @@ static const char *const verbs[] = {"get", "tar", "list", "put", "untar", "rm"};
 
 static bool type_known(const char *s)
 {
-	static const char *const types[] = {"file", "folder", "dir", "directory", "link", "other", "f", "d", "l", "o",
-		"socket", "fifo", "char", "block"};
+	static const char *const types[] = {"file", "folder", "dir", "directory", "link", "other",
+		"f", "d", "l", "o", "socket", "fifo", "char", "block"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		if (streq(types[i], s))
@@ -65,12 +66,14 @@ static char *word(char **p)
 /* "type mode size mtime name": name may hold anything but NUL. */
 static cJSON *parse_entry(char *line)
 {
-	char *type = word(&line), *mode = word(&line), *size = word(&line), *mtime = word(&line), *dot;
+	char *type = word(&line), *mode = word(&line), *size = word(&line), *mtime = word(&line),
+	     *dot;
 	uint64_t bytes, seconds;
 	uint32_t state = 0;
 	cJSON *o;
 
-	if (!line || !line[0] || !type_known(type) || strlen(mode) > 6 || strspn(mode, "01234567") != strlen(mode))
+	if (!line || !line[0] || !type_known(type) || strlen(mode) > 6 ||
+		strspn(mode, "01234567") != strlen(mode))
 		return NULL;
 	dot = strchr(mtime, '.');
 	if (dot)
@@ -118,9 +121,11 @@ static int helper_error(struct transfer *t, uint32_t status, struct err *err)
 
 	switch (status) {
 	case HELPER_NOT_FOUND:
-		return problem(err, 404, "file-not-found", "there is no %.300s in agent %s", path, t->m->agent);
+		return problem(err, 404, "file-not-found", "there is no %.300s in agent %s", path,
+			t->m->agent);
 	case HELPER_FORBIDDEN:
-		return problem(err, 403, "forbidden", "the user agent in %s may not do that with %.300s", t->m->agent, path);
+		return problem(err, 403, "forbidden",
+			"the user agent in %s may not do that with %.300s", t->m->agent, path);
 	case HELPER_IS_FOLDER:
 		problem(err, 409, "wrong-state", "%.300s is a folder", path);
 		return err_hint(err, "?list=1 lists it, ?format=tar sends it whole");
@@ -131,8 +136,8 @@ static int helper_error(struct transfer *t, uint32_t status, struct err *err)
 	case HELPER_EXISTS:
 		return problem(err, 409, "wrong-state", "%.300s exists already", path);
 	default:
-		return problem(err, 502, "guest-failed", "the file helper of agent %s failed: %s", t->m->agent,
-			t->err_text.len ? buf_str(&t->err_text) : "it said nothing");
+		return problem(err, 502, "guest-failed", "the file helper of agent %s failed: %s",
+			t->m->agent, t->err_text.len ? buf_str(&t->err_text) : "it said nothing");
 	}
 }
 
@@ -158,7 +163,8 @@ static void answer_list(struct transfer *t)
 		http_reply_json(t->c, 200, o);
 	} else {
 		metric_add(METRIC_GUEST_PROTOCOL_ERRORS, 1);
-		problem(&err, 502, "guest-failed", "the list from agent %s is malformed or too long", t->m->agent);
+		problem(&err, 502, "guest-failed",
+			"the list from agent %s is malformed or too long", t->m->agent);
 		http_reply_problem(t->c, &err);
 	}
 	cJSON_Delete(o);
@@ -174,7 +180,8 @@ static void done(struct transfer *t)
 	} else if (t->kind == KIND_LIST) {
 		answer_list(t);
 	} else if (t->kind != KIND_RM && !t->body_whole) {
-		problem(&err, 502, "guest-failed", "the file helper of agent %s ended before the file did", t->m->agent);
+		problem(&err, 502, "guest-failed",
+			"the file helper of agent %s ended before the file did", t->m->agent);
 		http_reply_problem(t->c, &err);
 	} else {
 		http_reply(t->c, 204, NULL, NULL, NULL, 0);
@@ -288,9 +295,11 @@ static int read_kind(const struct route_match *m, enum kind *ret, struct err *er
 	bool tar;
 
 	if (http_query(&m->target, "format", format, sizeof(format)) < 0 ||
-		http_query(&m->target, "list", list, sizeof(list)) < 0 || (format[0] && !streq(format, "tar")) ||
+		http_query(&m->target, "list", list, sizeof(list)) < 0 ||
+		(format[0] && !streq(format, "tar")) ||
 		(list[0] && !streq(list, "1") && !streq(list, "0")))
-		return problem(err, 400, "invalid-request", "the query may say format=tar or list=1");
+		return problem(
+			err, 400, "invalid-request", "the query may say format=tar or list=1");
 	tar = format[0];
 	if (streq(m->method, "GET"))
 		*ret = streq(list, "1") ? KIND_LIST : tar ? KIND_TAR : KIND_GET;
@@ -305,7 +314,8 @@ static int read_mode(const struct route_match *m, char mode[8], struct err *err)
 {
 	int r = http_query(&m->target, "mode", mode, 8);
 
-	if (r == 0 || (r > 0 && mode[0] && strlen(mode) <= 4 && strspn(mode, "01234567") == strlen(mode)))
+	if (r == 0 ||
+		(r > 0 && mode[0] && strlen(mode) <= 4 && strspn(mode, "01234567") == strlen(mode)))
 		return r;
 	return problem(err, 400, "invalid-request", "mode must be octal, as 0644");
 }

@@ -1,4 +1,5 @@
-/* The gateway's parts put together: its sockets, its loop, what berthd's events mean to it, its end. */
+/* The gateway's parts put together: its sockets, its loop, what berthd's events mean to it, its
+ * end. */
 #include "gateway.h"
 #include "confine.h"
 #include "daemon_link.h"
@@ -41,7 +42,8 @@ const char *gateway_state_dir(struct gateway *gw)
 /* ---- Sockets ---- */
 
 /* STATE/run/NAME with this owner and mode. */
-static int make_run_dir(const struct gateway *gw, const char *name, uid_t uid, gid_t gid, int mode, struct err *err)
+static int make_run_dir(
+	const struct gateway *gw, const char *name, uid_t uid, gid_t gid, int mode, struct err *err)
 {
 	AUTOFREE char *run = path_in(gw->state_dir, "run");
 	AUTOFREE char *path = path_in(gw->state_dir, "run/%s", name);
@@ -55,7 +57,8 @@ static int make_run_dir(const struct gateway *gw, const char *name, uid_t uid, g
 	return 0;
 }
 
-static int open_unix(struct gateway *gw, const char *path, enum listener_kind kind, int mode, uid_t uid, gid_t gid, struct err *err)
+static int open_unix(struct gateway *gw, const char *path, enum listener_kind kind, int mode,
+	uid_t uid, gid_t gid, struct err *err)
 {
 	AUTOFREE char *full = path_in(gw->state_dir, "run/%s", path);
 	int fd = sock_listen_unix(full, mode, err);
@@ -77,7 +80,8 @@ static int open_sockets(struct gateway *gw, struct err *err)
 
 	if (fd < 0) {
 		if (err->code == -EADDRINUSE)
-			err_hint(err, "another program has this port; choose one with --listen or in berth.conf");
+			err_hint(err, "another program has this port; choose one with --listen or "
+				      "in berth.conf");
 		return fd;
 	}
 	entry_open(gw, fd, LISTEN_TCP, NULL);
@@ -85,9 +89,11 @@ static int open_sockets(struct gateway *gw, struct err *err)
 		make_run_dir(gw, "service", 0, POLICY_GID, 0750, err) < 0 ||
 		make_run_dir(gw, "control", 0, GATEWAY_UID, 0750, err) < 0)
 		return err->code;
-	/* The folder says who may open it: its owner is uid 0 of the appliance, who is not us but is the caller. */
+	/* The folder says who may open it: its owner is uid 0 of the appliance, who is not us but
+	 * is the caller. */
 	if (open_unix(gw, "api/api.sock", LISTEN_LOCAL, 0666, GATEWAY_UID, GATEWAY_UID, err) < 0 ||
-		open_unix(gw, "service/start.sock", LISTEN_START, 0660, GATEWAY_UID, POLICY_GID, err) < 0)
+		open_unix(gw, "service/start.sock", LISTEN_START, 0660, GATEWAY_UID, POLICY_GID,
+			err) < 0)
 		return err->code;
 	/* Reached through this descriptor later: the folder above it is closed to us then. */
 	gw->control_dir = open(control, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -28,7 +28,8 @@ static char **split(const char *text)
 	char **list = xcalloc(LIST_MAX + 1, sizeof(*list)), *rest = NULL;
 	size_t n = 0;
 
-	for (char *w = strtok_r(copy, ", \t", &rest); w && n < LIST_MAX; w = strtok_r(NULL, ", \t", &rest)) {
+	for (char *w = strtok_r(copy, ", \t", &rest); w && n < LIST_MAX;
+		w = strtok_r(NULL, ", \t", &rest)) {
 		for (char *p = w; *p; p++)
 			*p = (char)tolower((unsigned char)*p);
 		list[n++] = xstrdup(w);
@@ -56,7 +57,9 @@ static int on_key(void *data, const char *section, const char *name, const char 
 	else if (streq(name, "origins"))
 		set_list(&r->config->origins, value);
 	else
-		return err_set(r->err, EINVAL, "[gateway] has no key '%.60s', or its value is too long", name), 0;
+		return err_set(r->err, EINVAL,
+			       "[gateway] has no key '%.60s', or its value is too long", name),
+		       0;
 	return 1;
 }
 
@@ -65,7 +68,8 @@ int gateway_config_read(const char *path, struct gateway_config *ret, struct err
 	struct reading r = {.config = ret, .err = err};
 	int line;
 
-	*ret = (struct gateway_config){.listen = "127.0.0.1:7900", .hosts = split(""), .origins = split("")};
+	*ret = (struct gateway_config){
+		.listen = "127.0.0.1:7900", .hosts = split(""), .origins = split("")};
 	err_set(err, EINVAL, "malformed");
 	line = ini_parse(path, on_key, &r);
 	if (line == 0 || line == -1)

@@ -10,7 +10,8 @@ struct gateway_config {
 	char **hosts, **origins;
 };
 
-/* Defaults where the file or a key is missing; a key of this section that is not known is an error. */
+/* Defaults where the file or a key is missing; a key of this section that is not known is an error.
+ */
 int gateway_config_read(const char *path, struct gateway_config *ret, struct err *err);
 void gateway_config_done(struct gateway_config *c);
 

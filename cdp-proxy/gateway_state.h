@@ -16,9 +16,9 @@ struct lws_side;
 struct gateway {
 	uv_loop_t loop;
 	char *state_dir;
-	char listen[64];          /* ADDR:PORT */
-	char **hosts, **origins;  /* NULL-terminated, owned */
-	int control_dir;          /* STATE/run/control, opened before privileges were dropped; -1 */
+	char listen[64];         /* ADDR:PORT */
+	char **hosts, **origins; /* NULL-terminated, owned */
+	int control_dir;         /* STATE/run/control, opened before privileges were dropped; -1 */
 	struct daemon_link *daemon;
 	struct auth *auth;
 	struct events_hub *events;

@@ -9,13 +9,15 @@
 #include <sys/socket.h>
 
 /*
- * Theory of operation. States: waiting for berthd's socket -> hello -> starting -> running -> ended. What may be
- * sent before the socket is there (the start frame, stdin) waits in `out`. Frames from the guest are read into one
- * buffer of a frame's maximal size, so that a guest can make us hold no more than that; the owner's own limits
- * stop reading (pause), and TCP stops the guest.
+ * Theory of operation. States: waiting for berthd's socket -> hello -> starting -> running ->
+ * ended. What may be sent before the socket is there (the start frame, stdin) waits in `out`.
+ * Frames from the guest are read into one buffer of a frame's maximal size, so that a guest can
+ * make us hold no more than that; the owner's own limits stop reading (pause), and TCP stops the
+ * guest.
  *
- * Everything that breaks a rule (a type that does not belong here, a wrong length, output before STARTED, an
- * end without EXIT, silence at the start) ends the run with `guest-failed` 502 and a counter.
+ * Everything that breaks a rule (a type that does not belong here, a wrong length, output before
+ * STARTED, an end without EXIT, silence at the start) ends the run with `guest-failed` 502 and a
+ * counter.
  */
 #define START_MS 30000
 #define IN_MAX (GUEST_HEADER_LEN + GUEST_FRAME_MAX)
@@ -94,7 +96,8 @@ static void lied(struct guest_run *r, const char *what)
 	struct err err;
 
 	metric_add(METRIC_GUEST_PROTOCOL_ERRORS, 1);
-	problem(&err, 502, "guest-failed", "the guest of agent %s broke the channel's rules: %s", r->agent, what);
+	problem(&err, 502, "guest-failed", "the guest of agent %s broke the channel's rules: %s",
+		r->agent, what);
 	end(r, &(struct guest_end){.err = &err});
 }
 
@@ -102,7 +105,8 @@ static void lost(struct guest_run *r, const char *how)
 {
 	struct err err;
 
-	problem(&err, 502, "guest-failed", "%s before the command in agent %s ended", how, r->agent);
+	problem(&err, 502, "guest-failed", "%s before the command in agent %s ended", how,
+		r->agent);
 	end(r, &(struct guest_end){.err = &err});
 }
 
@@ -125,7 +129,8 @@ static void take_failed(struct guest_run *r, const uint8_t *p, size_t n)
 	text[len] = '\0';
 	for (size_t i = 0; i < len; i++)
 		text[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
-	problem(&err, 422, "exec-failed", "the command could not be started: %s%s%s", strerror((int)code), len ? ": " : "", text);
+	problem(&err, 422, "exec-failed", "the command could not be started: %s%s%s",
+		strerror((int)code), len ? ": " : "", text);
 	end(r, &(struct guest_end){.err = &err});
 }
 
@@ -175,8 +180,10 @@ static void take_hello(struct guest_run *r, const uint8_t *p)
 	if (!guest_get_hello(p, &version, &status)) {
 		lied(r, "a hello that is none");
 	} else if (status != GUEST_OK) {
-		problem(&err, 502, "guest-failed", "the guest of agent %s refused the command (%s)", r->agent,
-			status == GUEST_BUSY ? "too many at once" : "its image speaks another version");
+		problem(&err, 502, "guest-failed", "the guest of agent %s refused the command (%s)",
+			r->agent,
+			status == GUEST_BUSY ? "too many at once"
+					     : "its image speaks another version");
 		end(r, &(struct guest_end){.err = &err});
 	} else {
 		r->state = RUN_STARTING;
@@ -332,7 +339,8 @@ struct guest_run *guest_run_new(struct gateway *gw, const char *agent, const str
 	outq_init(&r->out, 0);
 	buf_init(&start, GUEST_FRAME_MAX);
 	if (!guest_put_exec(&start, x)) {
-		problem(err, 400, "invalid-request", "the command, its environment and folder are over 64 KiB");
+		problem(err, 400, "invalid-request",
+			"the command, its environment and folder are over 64 KiB");
 		buf_done(&start);
 		free(r);
 		return NULL;
@@ -372,14 +380,16 @@ void guest_run_stdin_end(struct guest_run *r)
 
 void guest_run_signal(struct guest_run *r, uint32_t signal)
 {
-	uint8_t p[4] = {(uint8_t)signal, (uint8_t)(signal >> 8), (uint8_t)(signal >> 16), (uint8_t)(signal >> 24)};
+	uint8_t p[4] = {(uint8_t)signal, (uint8_t)(signal >> 8), (uint8_t)(signal >> 16),
+		(uint8_t)(signal >> 24)};
 
 	send_frame(r, GUEST_SIGNAL, p, sizeof(p));
 }
 
 void guest_run_window(struct guest_run *r, uint16_t rows, uint16_t columns)
 {
-	uint8_t p[4] = {(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)columns, (uint8_t)(columns >> 8)};
+	uint8_t p[4] = {
+		(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)columns, (uint8_t)(columns >> 8)};
 
 	send_frame(r, GUEST_WINSIZE, p, sizeof(p));
 }

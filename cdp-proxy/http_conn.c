@@ -11,17 +11,19 @@
 #include <sys/socket.h>
 
 /*
- * Theory of operation. A connection carries one request: every answer says `Connection: close`, so that no
- * second request can pass without the entry having judged it. The socket is polled for exactly what the state
- * can use: reading while a head or a body is wanted (a handler that pauses stops the client by TCP itself),
- * writing while something is queued, hanging up otherwise. `kick` asks for one more turn of the loop: a socket
- * with nothing queued is writable at once, so no further handle is needed for it.
+ * Theory of operation. A connection carries one request: every answer says `Connection: close`, so
+ * that no second request can pass without the entry having judged it. The socket is polled for
+ * exactly what the state can use: reading while a head or a body is wanted (a handler that pauses
+ * stops the client by TCP itself), writing while something is queued, hanging up otherwise. `kick`
+ * asks for one more turn of the loop: a socket with nothing queued is writable at once, so no
+ * further handle is needed for it.
  *
  *   client --> in (head) --> entry --> handler --> out --> client
  *                 body --> on_body / json
  *
- * An answer that is out ends with shutdown(), then what the client still sends is read away for a moment
- * (LINGER_MS, LINGER_BYTES): closing on unread bytes would reset the connection and lose the answer.
+ * An answer that is out ends with shutdown(), then what the client still sends is read away for a
+ * moment (LINGER_MS, LINGER_BYTES): closing on unread bytes would reset the connection and lose the
+ * answer.
  */
 #define HEAD_MS 10000
 #define STALL_MS 60000
@@ -165,7 +167,8 @@ static bool wants_body(const struct http_conn *c)
 {
 	if (c->state == CONN_BODY)
 		return !c->body_done;
-	return c->state == CONN_SERVING && c->body_started && !c->body_paused && !c->body_done && !c->answered;
+	return c->state == CONN_SERVING && c->body_started && !c->body_paused && !c->body_done &&
+	       !c->answered;
 }
 
 /* Body bytes already read: first those behind the head, then those kept. */
@@ -259,12 +262,15 @@ static const char *reason(int status)
 	static const struct {
 		int status;
 		const char *text;
-	} reasons[] = {{200, "OK"}, {201, "Created"}, {204, "No Content"}, {400, "Bad Request"}, {401, "Unauthorized"},
-		{403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"},
-		{409, "Conflict"}, {413, "Content Too Large"}, {414, "URI Too Long"}, {417, "Expectation Failed"},
-		{422, "Unprocessable Content"}, {426, "Upgrade Required"}, {429, "Too Many Requests"},
-		{431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-		{502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {507, "Insufficient Storage"}};
+	} reasons[] = {{200, "OK"}, {201, "Created"}, {204, "No Content"}, {400, "Bad Request"},
+		{401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
+		{405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
+		{413, "Content Too Large"}, {414, "URI Too Long"}, {417, "Expectation Failed"},
+		{422, "Unprocessable Content"}, {426, "Upgrade Required"},
+		{429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
+		{503, "Service Unavailable"}, {504, "Gateway Timeout"},
+		{507, "Insufficient Storage"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
 		if (reasons[i].status == status)
@@ -283,12 +289,14 @@ static void add_cors(struct http_conn *c, struct buf *b)
 	buf_add_str(b, "\r\nVary: Origin\r\n");
 }
 
-static void put_head(struct http_conn *c, int status, const char *content_type, const char *extra, long long length)
+static void put_head(struct http_conn *c, int status, const char *content_type, const char *extra,
+	long long length)
 {
 	struct buf b;
 
 	buf_init(&b, 65536);
-	buf_addf(&b, "HTTP/1.1 %d %s\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\n", status, reason(status));
+	buf_addf(&b, "HTTP/1.1 %d %s\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\n",
+		status, reason(status));
 	buf_addf(&b, "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n");
 	if (content_type)
 		buf_addf(&b, "Content-Type: %s\r\n", content_type);
@@ -304,8 +312,8 @@ static void put_head(struct http_conn *c, int status, const char *content_type, 
 	buf_done(&b);
 }
 
-void http_reply(struct http_conn *c, int status, const char *content_type, const char *extra_headers, const void *body,
-	size_t len)
+void http_reply(struct http_conn *c, int status, const char *content_type,
+	const char *extra_headers, const void *body, size_t len)
 {
 	if (c->answered || c->state == CONN_CLOSED)
 		return;
@@ -335,7 +343,8 @@ void http_reply_problem(struct http_conn *c, const struct err *err)
 	http_reply(c, err->status, PROBLEM_TYPE, extra, text, strlen(text));
 }
 
-void http_stream_begin(struct http_conn *c, int status, const char *content_type, const char *extra_headers)
+void http_stream_begin(
+	struct http_conn *c, int status, const char *content_type, const char *extra_headers)
 {
 	if (c->answered || c->state == CONN_CLOSED)
 		return;
@@ -469,7 +478,8 @@ static size_t take_body(struct http_conn *c, const uint8_t *p, size_t n)
 	size_t used = 0;
 
 	while (used < n && wants_body(c))
-		used += c->req.chunked ? take_chunked(c, p + used, n - used) : take_counted(c, p + used, n - used);
+		used += c->req.chunked ? take_chunked(c, p + used, n - used)
+				       : take_counted(c, p + used, n - used);
 	return used;
 }
 
@@ -483,7 +493,6 @@ static void keep_rest(struct http_conn *c, const uint8_t *p, size_t n)
 	c->kept_len = n;
 	c->kept_used = 0;
 }
-
 
 static void start_body(struct http_conn *c)
 {
@@ -560,7 +569,8 @@ static void read_head(struct http_conn *c)
 		return;
 	}
 	/* A line that is not whole is judged once only, when its first bytes come. */
-	whole_line = c->in_len == 0 || memchr(c->in + c->in_len, '\n', (size_t)n) || c->in_len + (size_t)n >= HTTP_HEAD_MAX;
+	whole_line = c->in_len == 0 || memchr(c->in + c->in_len, '\n', (size_t)n) ||
+		     c->in_len + (size_t)n >= HTTP_HEAD_MAX;
 	c->in_len += (size_t)n;
 	if (whole_line)
 		entry_head(c);
@@ -633,7 +643,8 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 		kicked(c);
 	if (events & UV_READABLE && c->state < CONN_CLOSED)
 		readable(c);
-	if (c->state != CONN_CLOSED && c->state != CONN_WS && (c->out.first || c->ending) && c->state != CONN_LINGER)
+	if (c->state != CONN_CLOSED && c->state != CONN_WS && (c->out.first || c->ending) &&
+		c->state != CONN_LINGER)
 		flush(c);
 	if (c->state != CONN_WS)
 		conn_update(c);

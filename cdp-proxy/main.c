@@ -14,10 +14,8 @@ static const char usage[] = "usage: berth-gateway [--state DIR] [--listen ADDR:P
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"state", required_argument, NULL, 's'},
-		{"listen", required_argument, NULL, 'l'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0}};
+		{"listen", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'}, {0}};
 	AUTOFREE char *state = NULL;
 	const char *listen = NULL;
 	struct err err = {0};
@@ -50,7 +48,8 @@ int main(int argc, char **argv)
 	if (!state)
 		state = paths_default_state();
 	log_init("berth-gateway", LOG_INFO);
-	/* Pieces of large messages come and go: giving their pages back each time costs more than they do. */
+	/* Pieces of large messages come and go: giving their pages back each time costs more than
+	 * they do. */
 	mallopt(M_MMAP_THRESHOLD, 1 << 20);
 	mallopt(M_TRIM_THRESHOLD, 4 << 20);
 	if (sodium_init() < 0)

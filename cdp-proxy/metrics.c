@@ -15,13 +15,18 @@ static const struct {
 	[METRIC_REQUESTS] = {"berth_gateway_requests_total", "Requests whose head was read."},
 	[METRIC_REFUSED] = {"berth_gateway_refused_total", "Requests answered with an error."},
 	[METRIC_WS_OPENED] = {"berth_gateway_websockets_total", "WebSockets opened."},
-	[METRIC_CDP_BLOCKED] = {"berth_gateway_cdp_blocked_total", "CDP messages the filter refused."},
-	[METRIC_CDP_CLIENT_BYTES] = {"berth_gateway_cdp_client_bytes_total", "CDP bytes from clients."},
-	[METRIC_CDP_BROWSER_BYTES] = {"berth_gateway_cdp_browser_bytes_total", "CDP bytes from browsers."},
+	[METRIC_CDP_BLOCKED] = {"berth_gateway_cdp_blocked_total",
+		"CDP messages the filter refused."},
+	[METRIC_CDP_CLIENT_BYTES] = {"berth_gateway_cdp_client_bytes_total",
+		"CDP bytes from clients."},
+	[METRIC_CDP_BROWSER_BYTES] = {"berth_gateway_cdp_browser_bytes_total",
+		"CDP bytes from browsers."},
 	[METRIC_CDP_MESSAGES] = {"berth_gateway_cdp_messages_total", "CDP messages, both ways."},
-	[METRIC_GUEST_PROTOCOL_ERRORS] = {"berth_gateway_guest_errors_total", "Guests that broke the channel's rules."},
+	[METRIC_GUEST_PROTOCOL_ERRORS] = {"berth_gateway_guest_errors_total",
+		"Guests that broke the channel's rules."},
 	[METRIC_EXECS] = {"berth_gateway_execs_total", "Commands started in guests."},
-	[METRIC_FILE_BYTES] = {"berth_gateway_file_bytes_total", "Bytes of files moved, both ways."},
+	[METRIC_FILE_BYTES] = {"berth_gateway_file_bytes_total",
+		"Bytes of files moved, both ways."},
 };
 
 void metric_add(enum metric m, uint64_t n)
@@ -36,7 +41,8 @@ uint64_t metric_get(enum metric m)
 
 static void add_gauge(struct buf *b, const char *name, const char *help, uint64_t value)
 {
-	buf_addf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name, value);
+	buf_addf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name,
+		value);
 }
 
 static size_t count_ws(const struct gateway *gw)
@@ -65,11 +71,12 @@ void metrics_serve(struct gateway *gw, struct http_conn *c, const struct route_m
 
 	buf_init(&b, 65536);
 	for (int i = 0; i < METRIC_COUNT; i++)
-		buf_addf(&b, "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", names[i].name, names[i].help,
-			names[i].name, names[i].name, counters[i]);
+		buf_addf(&b, "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", names[i].name,
+			names[i].help, names[i].name, names[i].name, counters[i]);
 	add_gauge(&b, "berth_gateway_connections", "Open connections.", gw->n_conns);
 	add_gauge(&b, "berth_gateway_websockets", "Open WebSockets.", count_ws(gw));
-	add_gauge(&b, "berth_gateway_daemon_up", "1 while berthd answers.", daemon_link_up(gw->daemon));
+	add_gauge(&b, "berth_gateway_daemon_up", "1 while berthd answers.",
+		daemon_link_up(gw->daemon));
 	add_gauge(&b, "berth_gateway_resident_bytes", "Memory of this process.", resident_bytes());
 	http_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, b.data, b.len);
 	buf_done(&b);

@@ -93,7 +93,8 @@ int outq_send(struct outq *q, int fd)
 		struct msghdr msg = {.msg_iov = iov};
 		ssize_t n;
 
-		for (struct outq_chunk *c = q->first; c && msg.msg_iovlen < IOV_AT_ONCE; c = c->next)
+		for (struct outq_chunk *c = q->first; c && msg.msg_iovlen < IOV_AT_ONCE;
+			c = c->next)
 			iov[msg.msg_iovlen++] = (struct iovec){c->data + c->sent, c->len - c->sent};
 		n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)

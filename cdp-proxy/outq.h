@@ -1,4 +1,5 @@
-/* Bytes on their way out: a list of chunks, with room kept in front of each for whoever frames them. */
+/* Bytes on their way out: a list of chunks, with room kept in front of each for whoever frames
+ * them. */
 #ifndef BERTH_OUTQ_H
 #define BERTH_OUTQ_H
 

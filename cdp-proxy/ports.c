@@ -11,8 +11,9 @@
 #include <string.h>
 
 /*
- * The agent's record is the truth (field `port`); a listener here follows it: opened before the record is
- * written (so that a port in use is refused), closed again if writing fails, reopened when berthd is reached.
+ * The agent's record is the truth (field `port`); a listener here follows it: opened before the
+ * record is written (so that a port in use is refused), closed again if writing fails, reopened
+ * when berthd is reached.
  */
 struct port {
 	struct port *next;
@@ -97,7 +98,8 @@ static int open_port(struct ports *p, const char *agent, uint16_t number, struct
 		if (err->code == -EADDRINUSE)
 			err_hint(err, "another program has this port; name another one, or none");
 		if (err->code == -EACCES)
-			err_hint(err, "ports below 1024 are the system's; name a higher one, or none");
+			err_hint(err,
+				"ports below 1024 are the system's; name a higher one, or none");
 		return err->code;
 	}
 	port = xcalloc(1, sizeof(*port));
@@ -130,7 +132,7 @@ static void on_agents(void *data, const cJSON *ok, const struct err *err)
 		log_warning("cannot reopen the agents' CDP ports: %s", err->msg);
 		return;
 	}
-	cJSON_ArrayForEach(agent, json_get(ok, "agents"))
+	cJSON_ArrayForEach (agent, json_get(ok, "agents"))
 		restore_one(p, agent);
 }
 
@@ -173,7 +175,8 @@ static void on_updated(void *data, const cJSON *ok, const struct err *err)
 	cJSON_Delete(answer);
 }
 
-/* The client left before berthd answered: the record may say either; the listener is opened again by ports_restore. */
+/* The client left before berthd answered: the record may say either; the listener is opened again
+ * by ports_restore. */
 static void on_close(void *data)
 {
 	struct change *ch = data;
@@ -187,7 +190,8 @@ static void on_close(void *data)
 
 static const struct http_owner owner = {.on_close = on_close};
 
-static void update(struct gateway *gw, struct http_conn *c, const struct route_match *m, uint16_t number, bool opened)
+static void update(struct gateway *gw, struct http_conn *c, const struct route_match *m,
+	uint16_t number, bool opened)
 {
 	struct change *ch = xcalloc(1, sizeof(*ch));
 	cJSON *args = cJSON_CreateObject();

@@ -9,6 +9,7 @@
 /* The JSON text; the caller's to free. */
 char *problem_text(const struct err *err);
 /* Fills err in one call; returns its code. */
-__attribute__((format(printf, 4, 5))) int problem(struct err *err, int status, const char *type, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) int problem(
+	struct err *err, int status, const char *type, const char *fmt, ...);
 
 #endif

@@ -16,7 +16,8 @@ static int refuse(struct err *err, int status, const char *type, const char *why
 
 /* ---- Host ---- */
 
-/* Splits "name[:port]" or "[v6][:port]"; false when it is neither. name has 256 bytes and loses the brackets. */
+/* Splits "name[:port]" or "[v6][:port]"; false when it is neither. name has 256 bytes and loses the
+ * brackets. */
 static bool split_host(const char *host, char name[256])
 {
 	const char *end, *port;
@@ -31,7 +32,8 @@ static bool split_host(const char *host, char name[256])
 	}
 	if (!end || (*port && *port != ':'))
 		return false;
-	if (*port == ':' && (strlen(port + 1) > 5 || strspn(port + 1, "0123456789") != strlen(port + 1)))
+	if (*port == ':' &&
+		(strlen(port + 1) > 5 || strspn(port + 1, "0123456789") != strlen(port + 1)))
 		return false;
 	n = (size_t)(end - host);
 	if (n == 0 || n > 255)
@@ -89,13 +91,15 @@ static bool host_allowed(const char *host, const struct request_rules *rules)
 	return is_address(name) || strcasecmp(name, "localhost") == 0 || listed(rules->hosts, name);
 }
 
-static int check_host(const struct http_head *h, const struct request_rules *rules, struct request *ret, struct err *err)
+static int check_host(const struct http_head *h, const struct request_rules *rules,
+	struct request *ret, struct err *err)
 {
 	size_t count;
 	const struct http_text *host = http_header(h, "Host", &count);
 
 	if (!host || host->n >= sizeof(ret->host))
-		return refuse(err, 400, "invalid-request", "the request needs exactly one Host header");
+		return refuse(
+			err, 400, "invalid-request", "the request needs exactly one Host header");
 	memcpy(ret->host, host->s, host->n);
 	ret->host[host->n] = '\0';
 	if (strlen(ret->host) == host->n && host_allowed(ret->host, rules))
@@ -107,8 +111,8 @@ static int check_host(const struct http_head *h, const struct request_rules *rul
 
 /* ---- Origin ---- */
 
-static int check_origin(
-	const struct http_head *h, const struct request_rules *rules, struct request *ret, struct err *err)
+static int check_origin(const struct http_head *h, const struct request_rules *rules,
+	struct request *ret, struct err *err)
 {
 	size_t count;
 	const struct http_text *origin = http_header(h, "Origin", &count);
@@ -134,7 +138,8 @@ static int check_origin(
 
 /* ---- Target ---- */
 
-/* The path of an absolute-form target behind its authority, which must be the Host's. NULL if it is not. */
+/* The path of an absolute-form target behind its authority, which must be the Host's. NULL if it is
+ * not. */
 static const char *strip_authority(const struct http_text *t, const char *host, size_t *ret_n)
 {
 	const char *authority = (const char *)memchr(t->s, ':', t->n) + 3, *end = t->s + t->n, *p;
@@ -142,7 +147,8 @@ static const char *strip_authority(const struct http_text *t, const char *host, 
 
 	for (p = authority; p < end && *p != '/' && *p != '?';)
 		p++;
-	if ((size_t)(p - authority) != n || strncasecmp(authority, host, n) != 0 || p == end || *p != '/')
+	if ((size_t)(p - authority) != n || strncasecmp(authority, host, n) != 0 || p == end ||
+		*p != '/')
 		return NULL;
 	*ret_n = (size_t)(end - p);
 	return p;
@@ -155,10 +161,12 @@ static int check_target(const struct http_head *h, struct request *ret, struct e
 
 	if (path[0] != '/') {
 		if (http_text_is(&h->target, "*") || http_text_is(&h->method, "CONNECT"))
-			return refuse(err, 405, "method-not-allowed", "only paths can be asked for here");
+			return refuse(
+				err, 405, "method-not-allowed", "only paths can be asked for here");
 		path = strip_authority(&h->target, ret->host, &n);
 		if (!path)
-			return refuse(err, 400, "invalid-request", "the target's host is not the Host header's");
+			return refuse(err, 400, "invalid-request",
+				"the target's host is not the Host header's");
 	}
 	mark = memchr(path, '?', n);
 	n = mark ? (size_t)(mark - path) : n;
@@ -177,19 +185,22 @@ static int check_body(const struct http_head *h, struct request *ret, struct err
 
 	ret->length = http_content_length(h);
 	if (ret->length == -2)
-		return refuse(err, 400, "invalid-request", "Content-Length is wrong, doubled or beside Transfer-Encoding");
+		return refuse(err, 400, "invalid-request",
+			"Content-Length is wrong, doubled or beside Transfer-Encoding");
 	if (ret->length < 0)
 		ret->length = 0;
 	if (encodings > 0) {
 		if (!encoding || !http_text_is_nocase(encoding, "chunked") || h->minor == 0)
-			return refuse(err, 501, "invalid-request", "the only transfer coding known here is chunked");
+			return refuse(err, 501, "invalid-request",
+				"the only transfer coding known here is chunked");
 		ret->chunked = true;
 		ret->length = -1;
 	}
 	http_header(h, "Expect", &encodings);
 	ret->expect_continue = http_has_token(h, "Expect", "100-continue") && h->minor == 1;
 	if (encodings > 0 && !ret->expect_continue)
-		return refuse(err, 417, "invalid-request", "the only expectation known here is 100-continue");
+		return refuse(err, 417, "invalid-request",
+			"the only expectation known here is 100-continue");
 	return 0;
 }
 
@@ -199,7 +210,8 @@ static bool key_fits(const struct http_text *key)
 	size_t len;
 
 	return key && key->n == 24 &&
-	       sodium_base642bin(raw, sizeof(raw), key->s, key->n, NULL, &len, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	       sodium_base642bin(raw, sizeof(raw), key->s, key->n, NULL, &len, NULL,
+		       sodium_base64_VARIANT_ORIGINAL) == 0 &&
 	       len == 16;
 }
 
@@ -212,23 +224,28 @@ static int check_upgrade(const struct http_head *h, struct request *ret, struct 
 	if (count == 0)
 		return 0;
 	if (!upgrade || !http_text_is_nocase(upgrade, "websocket"))
-		return refuse(err, 400, "invalid-request", "the only upgrade known here is websocket");
-	if (!http_has_token(h, "Connection", "upgrade") || !http_text_is(&h->method, "GET") || h->minor == 0 ||
-		ret->length != 0)
-		return refuse(err, 400, "invalid-request", "a WebSocket begins with GET, HTTP/1.1, Connection: Upgrade and no body");
+		return refuse(
+			err, 400, "invalid-request", "the only upgrade known here is websocket");
+	if (!http_has_token(h, "Connection", "upgrade") || !http_text_is(&h->method, "GET") ||
+		h->minor == 0 || ret->length != 0)
+		return refuse(err, 400, "invalid-request",
+			"a WebSocket begins with GET, HTTP/1.1, Connection: Upgrade and no body");
 	if (!key_fits(http_header(h, "Sec-WebSocket-Key", NULL)))
-		return refuse(err, 400, "invalid-request", "Sec-WebSocket-Key must be 16 bytes in base64");
+		return refuse(err, 400, "invalid-request",
+			"Sec-WebSocket-Key must be 16 bytes in base64");
 	if (!version || !http_text_is(version, "13"))
-		return refuse(err, 426, "invalid-request", "only version 13 of the WebSocket protocol is spoken here");
+		return refuse(err, 426, "invalid-request",
+			"only version 13 of the WebSocket protocol is spoken here");
 	ret->upgrade = true;
 	return 0;
 }
 
-int request_check(const struct http_head *h, const struct request_rules *rules, struct request *ret, struct err *err)
+int request_check(const struct http_head *h, const struct request_rules *rules, struct request *ret,
+	struct err *err)
 {
 	memset(ret, 0, sizeof(*ret));
-	if (check_host(h, rules, ret, err) < 0 || check_origin(h, rules, ret, err) < 0 || check_body(h, ret, err) < 0 ||
-		check_upgrade(h, ret, err) < 0)
+	if (check_host(h, rules, ret, err) < 0 || check_origin(h, rules, ret, err) < 0 ||
+		check_body(h, ret, err) < 0 || check_upgrade(h, ret, err) < 0)
 		return err->code;
 	return check_target(h, ret, err);
 }
@@ -258,8 +275,8 @@ static int basic_token(const struct http_text *t, char token[REQUEST_TOKEN_MAX +
 	const char *colon;
 	size_t len;
 
-	if (sodium_base642bin((unsigned char *)plain, sizeof(plain) - 1, t->s + 6, t->n - 6, NULL, &len, NULL,
-		    sodium_base64_VARIANT_ORIGINAL) != 0)
+	if (sodium_base642bin((unsigned char *)plain, sizeof(plain) - 1, t->s + 6, t->n - 6, NULL,
+		    &len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
 		return -EPROTO;
 	plain[len] = '\0';
 	colon = strchr(plain, ':');
@@ -288,7 +305,8 @@ static int header_token(const struct http_head *h, char token[REQUEST_TOKEN_MAX 
 	return 1;
 }
 
-int request_token(const struct http_head *h, char token[REQUEST_TOKEN_MAX + 1], const char **ret_query_name)
+int request_token(
+	const struct http_head *h, char token[REQUEST_TOKEN_MAX + 1], const char **ret_query_name)
 {
 	static const char *const names[] = {"token", "apiKey", "api_key"};
 	int r = header_token(h, token);

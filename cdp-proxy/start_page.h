@@ -1,4 +1,5 @@
-/* Pages the appliance serves itself: the guests' start page, the index, health and the API's description. */
+/* Pages the appliance serves itself: the guests' start page, the index, health and the API's
+ * description. */
 #ifndef BERTH_START_PAGE_H
 #define BERTH_START_PAGE_H
 

@@ -11,16 +11,17 @@
 #include <string.h>
 
 /*
- * Theory of operation. A WebSocket begins as an http_conn whose head the entry has judged. Its handler asks for
- * what it needs and then accepts. At the loop's next turn (CONN_ACCEPT) libwebsockets gets the socket together
- * with a handshake written here: of the client's own head only the checked key, the subprotocol and the Host go
- * into it, so that no byte of a client reaches libwebsockets' HTTP parser. What came behind the head follows.
+ * Theory of operation. A WebSocket begins as an http_conn whose head the entry has judged. Its
+ * handler asks for what it needs and then accepts. At the loop's next turn (CONN_ACCEPT)
+ * libwebsockets gets the socket together with a handshake written here: of the client's own head
+ * only the checked key, the subprotocol and the Host go into it, so that no byte of a client
+ * reaches libwebsockets' HTTP parser. What came behind the head follows.
  *
- * Sending: pieces wait in an outq with LWS_PRE bytes of room before each; one is written per WRITEABLE
- * call-back. Reading is stopped through lws_rx_flow_control().
+ * Sending: pieces wait in an outq with LWS_PRE bytes of room before each; one is written per
+ * WRITEABLE call-back. Reading is stopped through lws_rx_flow_control().
  *
- * Libwebsockets tells of the end in CLOSED (after ESTABLISHED) or WSI_DESTROY; the first of them ends the
- * http_conn, and its owner hears of it once.
+ * Libwebsockets tells of the end in CLOSED (after ESTABLISHED) or WSI_DESTROY; the first of them
+ * ends the http_conn, and its owner hears of it once.
  */
 #define PIECE 8u /* marks a chunk as a piece of its own */
 #define CLOSE_MS 5000
@@ -46,12 +47,20 @@ struct lws_side {
 	int adopting_fd;
 };
 
-static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+static int on_lws(
+	struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
-/* tx_packet_size: what one write hands to the kernel at once; above it libwebsockets copies the rest aside. */
+/* tx_packet_size: what one write hands to the kernel at once; above it libwebsockets copies the
+ * rest aside. */
 static const struct lws_protocols protocols[] = {
-	{.name = "berth", .callback = on_lws, .rx_buffer_size = WS_PIECE_MAX, .tx_packet_size = SEND_AT_ONCE},
-	{.name = "berth.exec.v1", .callback = on_lws, .rx_buffer_size = WS_PIECE_MAX, .tx_packet_size = SEND_AT_ONCE},
+	{.name = "berth",
+		.callback = on_lws,
+		.rx_buffer_size = WS_PIECE_MAX,
+		.tx_packet_size = SEND_AT_ONCE},
+	{.name = "berth.exec.v1",
+		.callback = on_lws,
+		.rx_buffer_size = WS_PIECE_MAX,
+		.tx_packet_size = SEND_AT_ONCE},
 	{.name = NULL},
 };
 
@@ -89,8 +98,9 @@ static int established(struct http_conn *c, struct lws *wsi)
 }
 
 /*
- * The polite end: a close frame, the client's own within 5 s, the end. (Returning -1 from here instead would lose the
- * frame in builds that close twice to test themselves, as Debian's do; of the time-outs this one alone is polite.)
+ * The polite end: a close frame, the client's own within 5 s, the end. (Returning -1 from here
+ * instead would lose the frame in builds that close twice to test themselves, as Debian's do; of
+ * the time-outs this one alone is polite.)
  */
 static int begin_close(struct ws_conn *ws, struct lws *wsi)
 {
@@ -98,8 +108,8 @@ static int begin_close(struct ws_conn *ws, struct lws *wsi)
 		return 0;
 	ws->close_begun = true;
 	lws_rx_flow_control(wsi, 1);
-	lws_close_reason(wsi, (enum lws_close_status)ws->close_code, (unsigned char *)ws->close_reason,
-		strlen(ws->close_reason));
+	lws_close_reason(wsi, (enum lws_close_status)ws->close_code,
+		(unsigned char *)ws->close_reason, strlen(ws->close_reason));
 	lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_KEEPALIVE_IDLE, LWS_TO_KILL_ASYNC);
 	return 0;
 }
@@ -116,7 +126,8 @@ static int protocol_error(struct ws_conn *ws)
 static int received(struct http_conn *c, struct lws *wsi, const uint8_t *p, size_t n)
 {
 	struct ws_conn *ws = c->ws;
-	bool first = lws_is_first_fragment(wsi), final = lws_is_final_fragment(wsi), text = !lws_frame_is_binary(wsi);
+	bool first = lws_is_first_fragment(wsi), final = lws_is_final_fragment(wsi),
+	     text = !lws_frame_is_binary(wsi);
 
 	if (ws->closing)
 		return 0;
@@ -144,7 +155,8 @@ static int writable(struct http_conn *c, struct lws *wsi)
 	struct outq_chunk *chunk = c->out.first;
 
 	if (chunk) {
-		if (lws_write(wsi, chunk->data, chunk->len, write_mode(chunk->flags)) < (int)chunk->len)
+		if (lws_write(wsi, chunk->data, chunk->len, write_mode(chunk->flags)) <
+			(int)chunk->len)
 			return -1;
 		outq_pop(&c->out);
 	} else if (ws->closing) {
@@ -160,7 +172,8 @@ static int writable(struct http_conn *c, struct lws *wsi)
 	return 0;
 }
 
-static int on_conn(struct http_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in, size_t len)
+static int on_conn(struct http_conn *c, struct lws *wsi, enum lws_callback_reasons reason, void *in,
+	size_t len)
 {
 	if (reason == LWS_CALLBACK_CLOSED || reason == LWS_CALLBACK_WSI_DESTROY) {
 		lws_set_opaque_user_data(wsi, NULL);
@@ -178,7 +191,8 @@ static int on_conn(struct http_conn *c, struct lws *wsi, enum lws_callback_reaso
 	return 0;
 }
 
-static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+static int on_lws(
+	struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
 	struct lws_side *s = lws_context_user(lws_get_context(wsi));
 	struct http_conn *c;
@@ -220,7 +234,8 @@ static void put_handshake(struct http_conn *c, struct buf *b)
 {
 	const struct http_text *key = http_header(c->head, "Sec-WebSocket-Key", NULL);
 
-	buf_addf(b, "GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", c->match.host);
+	buf_addf(b, "GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+		c->match.host);
 	buf_add_str(b, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
 	buf_add(b, key->s, key->n);
 	if (http_has_token(c->head, "Sec-WebSocket-Protocol", "berth.exec.v1"))
@@ -266,7 +281,8 @@ void ws_conn_adopt(struct http_conn *c)
 	c->state = CONN_WS;
 	s->adopting = c;
 	s->adopting_fd = steal_fd(&c->fd);
-	wsi = lws_adopt_socket_vhost_readbuf(s->vhost, s->adopting_fd, (const char *)head.data, head.len);
+	wsi = lws_adopt_socket_vhost_readbuf(
+		s->vhost, s->adopting_fd, (const char *)head.data, head.len);
 	s->adopting = NULL;
 	buf_done(&head);
 	if (!wsi)

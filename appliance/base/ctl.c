@@ -128,9 +128,9 @@ int ctl_send(struct ctl *c, const cJSON *msg, int fd)
 }
 
 /*
- * Reads once into the buffer. Bytes, 0 when nothing is there now, or a negative errno. One recvmsg may give the
- * bytes of earlier messages without a descriptor and then those of the one with it, where it stops (unix(7)): the
- * descriptor belongs to the frame of the last byte.
+ * Reads once into the buffer. Bytes, 0 when nothing is there now, or a negative errno. One recvmsg
+ * may give the bytes of earlier messages without a descriptor and then those of the one with it,
+ * where it stops (unix(7)): the descriptor belongs to the frame of the last byte.
  */
 static int fill(struct ctl *c)
 {

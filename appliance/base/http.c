@@ -1,4 +1,5 @@
-/* Heads of HTTP/1.1 messages, read strictly. Owns nothing: every result points into the caller's bytes. */
+/* Heads of HTTP/1.1 messages, read strictly. Owns nothing: every result points into the caller's
+ * bytes. */
 #include "http.h"
 
 #include <errno.h>
@@ -31,8 +32,8 @@ static bool is_line_char(unsigned char c)
 }
 
 /*
- * The line at *pos without its CRLF; *pos moves behind it. 1, 0 when the line is not whole yet, -EPROTO on a
- * byte that may not be in a head (also in a line that is not whole).
+ * The line at *pos without its CRLF; *pos moves behind it. 1, 0 when the line is not whole yet,
+ * -EPROTO on a byte that may not be in a head (also in a line that is not whole).
  */
 static int next_line(const char *data, size_t n, size_t *pos, struct http_text *ret)
 {
@@ -120,7 +121,8 @@ static int read_request_line(struct http_text line, struct http_head *ret)
 {
 	if (!cut_word(&line, &ret->method) || !cut_word(&line, &ret->target))
 		return -EPROTO;
-	if (!is_token(&ret->method) || ret->method.n > METHOD_MAX || !read_version(&line, &ret->minor))
+	if (!is_token(&ret->method) || ret->method.n > METHOD_MAX ||
+		!read_version(&line, &ret->minor))
 		return -EPROTO;
 	return target_fits(&ret->method, &ret->target) ? 0 : -EPROTO;
 }
@@ -142,7 +144,7 @@ static int read_status_line(struct http_text line, struct http_head *ret)
 }
 
 static int read_head(const char *data, size_t n, struct http_head *ret,
-		     int (*read_first)(struct http_text line, struct http_head *ret))
+	int (*read_first)(struct http_text line, struct http_head *ret))
 {
 	size_t bound = n < HTTP_HEAD_MAX ? n : HTTP_HEAD_MAX, pos = 0;
 	struct http_text line;
@@ -234,7 +236,8 @@ static bool list_has(struct http_text list, const char *token)
 bool http_has_token(const struct http_head *h, const char *name, const char *token)
 {
 	for (size_t i = 0; i < h->n_headers; i++) {
-		if (http_text_is_nocase(&h->headers[i].name, name) && list_has(h->headers[i].value, token))
+		if (http_text_is_nocase(&h->headers[i].name, name) &&
+			list_has(h->headers[i].value, token))
 			return true;
 	}
 	return false;
@@ -268,7 +271,8 @@ static int hex_value(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Percent-decodes a query value (a plus is a space). 0, -EPROTO, or -ENOSPC when it does not fit with its NUL. */
+/* Percent-decodes a query value (a plus is a space). 0, -EPROTO, or -ENOSPC when it does not fit
+ * with its NUL. */
 static int decode(const struct http_text *t, char *out, size_t n)
 {
 	size_t used = 0;
@@ -296,7 +300,8 @@ static int decode(const struct http_text *t, char *out, size_t n)
 }
 
 /* The next `name=value` of a query; false at its end. Without '=' the value is empty. */
-static bool next_pair(struct http_text *query, struct http_text *ret_name, struct http_text *ret_value)
+static bool next_pair(
+	struct http_text *query, struct http_text *ret_name, struct http_text *ret_value)
 {
 	const char *end, *equals;
 	size_t n;

@@ -1,4 +1,5 @@
-/* A small berthd for the gateway's tests and benchmarks: the real control channel, made-up answers. */
+/* A small berthd for the gateway's tests and benchmarks: the real control channel, made-up answers.
+ */
 #include "ctl.h"
 #include "err.h"
 #include "json.h"
@@ -17,10 +18,10 @@
 /*
  *   fake-daemon SOCKET CDP_PORT GUEST_PORT
  *
- * Agents: demo and other. Tokens: admin-token, agent-token (demo), viewer-token (demo), all-viewer-token. Any op
- * without an answer of its own is answered by {"op","args","by"}, so that a test sees what arrived. agent.start
- * reports progress twice. A line on stdin is an event's type; it goes to whoever subscribed, with `data.id` the word
- * behind it and agent demo.
+ * Agents: demo and other. Tokens: admin-token, agent-token (demo), viewer-token (demo),
+ * all-viewer-token. Any op without an answer of its own is answered by {"op","args","by"}, so that
+ * a test sees what arrived. agent.start reports progress twice. A line on stdin is an event's type;
+ * it goes to whoever subscribed, with `data.id` the word behind it and agent demo.
  */
 #define CLIENTS_MAX 16
 #define EVENTS_MAX 4096
@@ -63,7 +64,8 @@ static cJSON *agent(const char *name)
 {
 	cJSON *a = cJSON_CreateObject();
 
-	cJSON_AddStringToObject(a, "id", streq(name, "demo") ? "ag_aaaaaaaaaaaaaaaa" : "ag_bbbbbbbbbbbbbbbb");
+	cJSON_AddStringToObject(
+		a, "id", streq(name, "demo") ? "ag_aaaaaaaaaaaaaaaa" : "ag_bbbbbbbbbbbbbbbb");
 	cJSON_AddStringToObject(a, "name", name);
 	cJSON_AddStringToObject(a, "state", "running");
 	if (streq(name, "demo") && demo_port)
@@ -93,15 +95,17 @@ static void token_check(struct client *c, double id, const cJSON *args)
 {
 	static const struct {
 		const char *token, *role, *agent;
-	} tokens[] = {{"admin-token", "admin", NULL}, {"agent-token", "agent", "demo"}, {"viewer-token", "viewer", "demo"},
-		{"all-viewer-token", "viewer", NULL}, {"pa%ss word", "agent", "demo"}};
+	} tokens[] = {{"admin-token", "admin", NULL}, {"agent-token", "agent", "demo"},
+		{"viewer-token", "viewer", "demo"}, {"all-viewer-token", "viewer", NULL},
+		{"pa%ss word", "agent", "demo"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++) {
 		unsigned char hash[32];
 		char hex[65], token_id[64];
 		cJSON *ok;
 
-		crypto_generichash(hash, sizeof(hash), (const unsigned char *)tokens[i].token, strlen(tokens[i].token), NULL, 0);
+		crypto_generichash(hash, sizeof(hash), (const unsigned char *)tokens[i].token,
+			strlen(tokens[i].token), NULL, 0);
 		hex_encode(hash, sizeof(hash), hex);
 		if (!streq(hex, json_str(args, "hash", "")))
 			continue;
@@ -109,7 +113,8 @@ static void token_check(struct client *c, double id, const cJSON *args)
 		snprintf(token_id, sizeof(token_id), "tok_%s", tokens[i].token);
 		cJSON_AddStringToObject(ok, "id", token_id);
 		cJSON_AddStringToObject(ok, "role", tokens[i].role);
-		cJSON_AddItemToObject(ok, "agent", tokens[i].agent ? cJSON_CreateString(tokens[i].agent) : cJSON_CreateNull());
+		cJSON_AddItemToObject(ok, "agent",
+			tokens[i].agent ? cJSON_CreateString(tokens[i].agent) : cJSON_CreateNull());
 		reply(c, id, "ok", ok, -1);
 		return;
 	}
@@ -128,7 +133,9 @@ static void agent_list(struct client *c, double id)
 static void agent_connect(struct client *c, double id, const cJSON *args)
 {
 	uint16_t port = streq(json_str(args, "port", ""), "cdp") ? cdp_port : guest_port;
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct sockaddr_in sa = {.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr = {htonl(INADDR_LOOPBACK)}};
 	AUTOFD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int one = 1;
 	cJSON *ok;
@@ -252,7 +259,8 @@ static void send_event(char *line)
 	cJSON_AddItemToArray(events, e);
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		if (clients[i].ctl && clients[i].events_id > 0)
-			reply(&clients[i], clients[i].events_id, "event", cJSON_Duplicate(e, true), -1);
+			reply(&clients[i], clients[i].events_id, "event", cJSON_Duplicate(e, true),
+				-1);
 	}
 }
 
@@ -312,7 +320,8 @@ static void loop(int listener)
 			const struct ctl *c = clients[i].ctl;
 
 			fds[i + 2] = (struct pollfd){.fd = c ? ctl_fd(c) : -1,
-				.events = (short)(POLLIN | (c && ctl_wants_write(c) ? POLLOUT : 0))};
+				.events =
+					(short)(POLLIN | (c && ctl_wants_write(c) ? POLLOUT : 0))};
 		}
 		if (poll(fds, CLIENTS_MAX + 2, -1) < 0)
 			continue;
@@ -333,7 +342,8 @@ int main(int argc, char **argv)
 	struct err err;
 	int listener;
 
-	if (argc != 4 || !parse_u64(argv[2], 0, 65535, &cdp) || !parse_u64(argv[3], 0, 65535, &guest))
+	if (argc != 4 || !parse_u64(argv[2], 0, 65535, &cdp) ||
+		!parse_u64(argv[3], 0, 65535, &guest))
 		die("usage: fake-daemon SOCKET CDP_PORT GUEST_PORT");
 	cdp_port = (uint16_t)cdp;
 	guest_port = (uint16_t)guest;

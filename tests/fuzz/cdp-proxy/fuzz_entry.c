@@ -34,7 +34,8 @@ static void route(const struct http_head *h, const struct request *r, bool plain
 	struct err err;
 	uint64_t number;
 
-	memcpy(m.method, h->method.s, h->method.n < sizeof(m.method) ? h->method.n : sizeof(m.method) - 1);
+	memcpy(m.method, h->method.s,
+		h->method.n < sizeof(m.method) ? h->method.n : sizeof(m.method) - 1);
 	m.head = h;
 	if (api_find(r->path, r->upgrade, &m, &allow, &err) == 0) {
 		api_wants_events(&m);
@@ -57,7 +58,8 @@ static void judge(const struct http_head *h, bool plain)
 	if (request_check(h, &rules, &r, &err) == 0)
 		route(h, &r, plain);
 	free(r.path);
-	if (request_token(h, token, &name) > 0 && (strlen(token) == 0 || strlen(token) > REQUEST_TOKEN_MAX))
+	if (request_token(h, token, &name) > 0 &&
+		(strlen(token) == 0 || strlen(token) > REQUEST_TOKEN_MAX))
 		abort();
 }
 

@@ -1,7 +1,8 @@
 /*
- * A stand-in for berth-policy: speaks its control channel and does nothing else. STATE/policy-mode steers it: "die"
- * ends at hello, "mute" never answers. What rules are in force is in STATE/rules-ID; a rule "event.example" makes it
- * report a refused connection. A child of its own stands for the wall.
+ * A stand-in for berth-policy: speaks its control channel and does nothing else. STATE/policy-mode
+ * steers it: "die" ends at hello, "mute" never answers. What rules are in force is in
+ * STATE/rules-ID; a rule "event.example" makes it report a refused connection. A child of its own
+ * stands for the wall.
  */
 #include "ctl.h"
 #include "json.h"
@@ -42,10 +43,13 @@ static void set_rules(struct ctl *c, const cJSON *args)
 
 	if (strstr(text, "event.example"))
 		answer(c, NULL, "event",
-			cJSON_Parse("{\"type\":\"egress\",\"name\":\"no.example\",\"address\":null,\"port\":443,"
-				    "\"protocol\":\"tcp\",\"verdict\":\"deny\",\"reason\":\"no rule\",\"count\":2}"));
+			cJSON_Parse("{\"type\":\"egress\",\"name\":\"no.example\",\"address\":null,"
+				    "\"port\":443,"
+				    "\"protocol\":\"tcp\",\"verdict\":\"deny\",\"reason\":\"no "
+				    "rule\",\"count\":2}"));
 	if (strstr(text, "bad.example"))
-		answer(c, NULL, "event", cJSON_Parse("{\"type\":\"egress\",\"verdict\":\"maybe\",\"port\":-1}"));
+		answer(c, NULL, "event",
+			cJSON_Parse("{\"type\":\"egress\",\"verdict\":\"maybe\",\"port\":-1}"));
 	file_write_atomic(path, text, strlen(text), 0600, NULL);
 	free(text);
 }
@@ -62,7 +66,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		return;
 	if (streq(op, "rules.set"))
 		set_rules(data, json_get(msg, "args"));
-	answer(data, msg, "ok", streq(op, "stats") ? cJSON_Parse("{\"connections\":7}") : cJSON_CreateObject());
+	answer(data, msg, "ok",
+		streq(op, "stats") ? cJSON_Parse("{\"connections\":7}") : cJSON_CreateObject());
 }
 
 int main(int argc, char **argv)
@@ -70,7 +75,8 @@ int main(int argc, char **argv)
 	struct ctl *c = NULL;
 
 	state = getenv("BERTH_STATE");
-	if (argc != 5 || !streq(argv[1], "--agent") || !streq(argv[3], "--name") || !state || fcntl(4, F_GETFD) < 0)
+	if (argc != 5 || !streq(argv[1], "--agent") || !streq(argv[3], "--name") || !state ||
+		fcntl(4, F_GETFD) < 0)
 		return 2;
 	id = argv[2];
 	if (fork() == 0) {

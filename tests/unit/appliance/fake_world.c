@@ -79,7 +79,10 @@ int image_get(const char *state, const char *id, struct image *ret, struct err *
 		err_set(err, ENOENT, "there is no image '%.40s'", id);
 		return err_type(err, 404, "image-not-found");
 	}
-	*ret = (struct image){.flavor = "headless-shell", .built_at = "2026-01-01T00:00:00Z", .packages = 3, .size = 7};
+	*ret = (struct image){.flavor = "headless-shell",
+		.built_at = "2026-01-01T00:00:00Z",
+		.packages = 3,
+		.size = 7};
 	snprintf(ret->id, sizeof(ret->id), "%s", id);
 	return 0;
 }
@@ -153,7 +156,8 @@ static void on_tick(uv_timer_t *timer)
 	if (!process_start_time(vm->pid)) {
 		uv_timer_stop(timer);
 		point();
-		vm->cb.ended(vm->data, vm->asked ? VM_END_POWEROFF : VM_END_CRASH, "the process is gone");
+		vm->cb.ended(vm->data, vm->asked ? VM_END_POWEROFF : VM_END_CRASH,
+			"the process is gone");
 		return;
 	}
 	if (vm->ticks == 2 && fake.crash_at_boot)
@@ -209,8 +213,8 @@ static pid_t run_qemu(const char *state, const char *pid_file)
 	return pid;
 }
 
-int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data,
-	struct err *err)
+int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
+	const struct vm_callbacks *cb, void *data, struct err *err)
 {
 	AUTOFREE char *path = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
 	pid_t pid;
@@ -228,8 +232,8 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const
 	return 0;
 }
 
-int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec, const struct vm_callbacks *cb, void *data,
-	struct err *err)
+int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
+	const struct vm_callbacks *cb, void *data, struct err *err)
 {
 	AUTOFREE char *path = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
 	pid_t pid = process_read_file(path);

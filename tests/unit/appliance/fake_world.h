@@ -1,6 +1,6 @@
 /*
- * Stand-ins for QEMU, namespaces and images, for tests of what is above them: a "QEMU" is a process that waits to be
- * killed, a namespace is a file. Linked in place of vm.c, netns.c and image.c.
+ * Stand-ins for QEMU, namespaces and images, for tests of what is above them: a "QEMU" is a process
+ * that waits to be killed, a namespace is a file. Linked in place of vm.c, netns.c and image.c.
  */
 #ifndef BERTH_TEST_FAKE_WORLD_H
 #define BERTH_TEST_FAKE_WORLD_H
@@ -10,10 +10,10 @@
 
 struct fake_world {
 	bool no_image, image_damaged, qemu_missing, disk_full;
-	bool no_browser;   /* the browser never comes up */
+	bool no_browser;    /* the browser never comes up */
 	bool crash_at_boot; /* QEMU dies before the guest is ready */
-	unsigned die_at;   /* the process exits with 77 at the n-th step, 0: never */
-	unsigned points;   /* steps so far */
+	unsigned die_at;    /* the process exits with 77 at the n-th step, 0: never */
+	unsigned points;    /* steps so far */
 };
 extern struct fake_world fake;
 

@@ -1,4 +1,5 @@
-/* The life cycle's table: what may follow what, cell by cell and in random walks against a model of the resources. */
+/* The life cycle's table: what may follow what, cell by cell and in random walks against a model of
+ * the resources. */
 #include "scratch.h"
 
 #include "agent_fsm.h"
@@ -108,7 +109,8 @@ static void check(const struct model *m)
 	assert_int_equal(m->record, m->phase != PHASE_REMOVED);
 	if (m->phase == PHASE_STOPPED || m->phase == PHASE_FAILED)
 		assert_false(m->policy || m->vm);
-	if (m->phase == PHASE_STOPPING || m->phase == PHASE_RESTARTING || m->phase == PHASE_REMOVING)
+	if (m->phase == PHASE_STOPPING || m->phase == PHASE_RESTARTING ||
+		m->phase == PHASE_REMOVING)
 		assert_true(m->ending);
 }
 
@@ -180,7 +182,8 @@ static void test_refusals(void **state)
 		assert_int_equal(agent_fsm(refused[i].phase, refused[i].ask).action, ACTION_REFUSE);
 	for (int p = 0; p < PHASE_REMOVED; p++)
 		for (int ask = 0; ask < N_ASKS; ask++)
-			n += agent_fsm((enum agent_phase)p, (enum agent_input)ask).action == ACTION_REFUSE;
+			n += agent_fsm((enum agent_phase)p, (enum agent_input)ask).action ==
+			     ACTION_REFUSE;
 	assert_int_equal(n, ARRAY_SIZE(refused)); /* and nothing else is */
 }
 

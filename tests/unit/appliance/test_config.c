@@ -29,7 +29,8 @@ static void test_values(void **state)
 {
 	struct config c;
 
-	write_conf("[gateway]\nlisten = [::1]:8000\nhosts = a.example, b.example\n[agent]\nmemory=2048\non_crash = stop\n");
+	write_conf("[gateway]\nlisten = [::1]:8000\nhosts = a.example, "
+		   "b.example\n[agent]\nmemory=2048\non_crash = stop\n");
 	assert_int_equal(config_load(scratch_path, &c, NULL), 0);
 	assert_string_equal(c.listen, "[::1]:8000");
 	assert_string_equal(c.hosts[0], "a.example");

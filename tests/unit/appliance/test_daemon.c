@@ -1,6 +1,6 @@
 /*
- * berthd as a process of its own behind its control socket, with stand-ins for QEMU, namespaces and berth-policy: the
- * operations, the life cycle, and what is left when it is killed anywhere.
+ * berthd as a process of its own behind its control socket, with stand-ins for QEMU, namespaces and
+ * berth-policy: the operations, the life cycle, and what is left when it is killed anywhere.
  */
 #include "scratch.h"
 
@@ -45,8 +45,8 @@ static void daemon_start(void)
 }
 
 /*
- * Does the daemon of that pid answer? For a moment after a kill its socket may still be open in a child of it that has not
- * reached exec.
+ * Does the daemon of that pid answer? For a moment after a kill its socket may still be open in a
+ * child of it that has not reached exec.
  */
 static bool answers(void)
 {
@@ -151,7 +151,8 @@ static void want_ok(const char *op, const char *args)
 	cJSON *msg = call(op, args);
 
 	if (!json_get(msg, "ok"))
-		fail_msg("%s %s: %s", op, args, msg ? json_str(json_get(msg, "error"), "detail", "?") : "gone");
+		fail_msg("%s %s: %s", op, args,
+			msg ? json_str(json_get(msg, "error"), "detail", "?") : "gone");
 	cJSON_Delete(msg);
 }
 
@@ -161,7 +162,8 @@ static void want_error(const char *op, const char *args, const char *type)
 	const char *got = json_str(json_get(msg, "error"), "type", "none");
 
 	if (!streq(got, type))
-		fail_msg("%s %s: %s, not %s (%s)", op, args, got, type, json_str(json_get(msg, "error"), "detail", ""));
+		fail_msg("%s %s: %s, not %s (%s)", op, args, got, type,
+			json_str(json_get(msg, "error"), "detail", ""));
 	cJSON_Delete(msg);
 }
 
@@ -246,11 +248,13 @@ static void reap(void)
 static bool world_is(unsigned all, unsigned running)
 {
 	reap();
-	return fake_qemus(scratch_path) == running && living_policies() == running && count_files("run/ns") == running &&
-	       count_files("run/agents") == running && count_files("agents") == all;
+	return fake_qemus(scratch_path) == running && living_policies() == running &&
+	       count_files("run/ns") == running && count_files("run/agents") == running &&
+	       count_files("agents") == all;
 }
 
-/* What is there on the host is what `running` agents of `all` need, no more; what was killed may take a moment to end. */
+/* What is there on the host is what `running` agents of `all` need, no more; what was killed may
+ * take a moment to end. */
 static void assert_world(unsigned all, unsigned running)
 {
 	for (int i = 0; i < 250 && !world_is(all, running); i++)
@@ -304,7 +308,8 @@ static int after(void **state)
 static void test_life(void **state)
 {
 	daemon_up();
-	want_ok("agent.create", "{\"name\":\"a\",\"labels\":{\"k\":\"v\"},\"allow\":[\"Example.COM.\",\"example.com\"]}");
+	want_ok("agent.create", "{\"name\":\"a\",\"labels\":{\"k\":\"v\"},\"allow\":[\"Example.COM."
+				"\",\"example.com\"]}");
 	assert_string_equal(shown("a", "state"), "running");
 	assert_string_equal(shown("a", "browser"), "up");
 	assert_string_equal(shown("a", "state_detail"), "");
@@ -381,7 +386,8 @@ static void test_browser_late(void **state)
 {
 	AUTOFREE char *conf = xasprintf("%s/berth.conf", scratch_path);
 
-	assert_int_equal(file_write_atomic(conf, "[agent]\nbrowser_timeout = 1\n", 28, 0644, NULL), 0);
+	assert_int_equal(
+		file_write_atomic(conf, "[agent]\nbrowser_timeout = 1\n", 28, 0644, NULL), 0);
 	fake.no_browser = true;
 	daemon_up();
 	want_ok("agent.create", "{\"name\":\"a\"}");
@@ -405,7 +411,8 @@ static void test_crashes(void **state)
 	assert_world(2, 1);
 }
 
-/* A guest that dies at each boot is tried again a few times, then left alone; a start by somebody tries anew. */
+/* A guest that dies at each boot is tried again a few times, then left alone; a start by somebody
+ * tries anew. */
 static void test_gives_up(void **state)
 {
 	fake.crash_at_boot = true;
@@ -431,7 +438,8 @@ static void test_adoption(void **state)
 	want_ok("agent.create", "{\"name\":\"stays\",\"on_crash\":\"stop\"}");
 	pid = shown_number("a", "pid");
 	{
-		pid_t dead = (pid_t)shown_number("dead", "pid"), stays = (pid_t)shown_number("stays", "pid");
+		pid_t dead = (pid_t)shown_number("dead", "pid"),
+		      stays = (pid_t)shown_number("stays", "pid");
 
 		daemon_kill();
 		kill(dead, SIGKILL);
@@ -509,9 +517,11 @@ static void test_second_daemon(void **state)
 
 static void test_corrupt_database(void **state)
 {
-	AUTOFREE char *db = xasprintf("%s/berth.db", scratch_path), *log = xasprintf("%s/log", scratch_path), *text = NULL;
+	AUTOFREE char *db = xasprintf("%s/berth.db", scratch_path),
+		      *log = xasprintf("%s/log", scratch_path), *text = NULL;
 
-	assert_int_equal(file_write_atomic(db, "not a database, but long enough", 31, 0600, NULL), 0);
+	assert_int_equal(
+		file_write_atomic(db, "not a database, but long enough", 31, 0600, NULL), 0);
 	daemon_start();
 	assert_int_equal(WEXITSTATUS(daemon_wait()), 1);
 	assert_int_equal(file_read(AT_FDCWD, log, 1 << 20, &text, NULL, NULL), 0);
@@ -522,7 +532,8 @@ static void test_policy(void **state)
 {
 	daemon_up();
 	want_ok("agent.create", "{\"name\":\"a\",\"allow\":[\"b.example\",\"A.example:443\"]}");
-	want_ok("policy.change", "{\"agent\":\"a\",\"allow\":[\"b.example\",\"event.example\"],\"remove\":[\"a.example:443\"]}");
+	want_ok("policy.change", "{\"agent\":\"a\",\"allow\":[\"b.example\",\"event.example\"],"
+				 "\"remove\":[\"a.example:443\"]}");
 	{
 		cJSON *msg = call("policy.get", "{\"agent\":\"a\"}"), *rules;
 
@@ -542,10 +553,13 @@ static void test_policy(void **state)
 		assert_int_equal(json_int(e, "count", 0), 2);
 		cJSON_Delete(msg);
 	}
-	want_ok("policy.set", "{\"agent\":\"a\",\"rules\":[\"bad.example\"]}"); /* it then sends nonsense: refused */
+	want_ok("policy.set",
+		"{\"agent\":\"a\",\"rules\":[\"bad.example\"]}"); /* it then sends nonsense: refused
+								   */
 	want_error("policy.change", "{\"agent\":\"a\",\"remove\":[\"b.example\"]}", "invalid-rule");
 	want_error("policy.set", "{\"agent\":\"a\",\"rules\":[\"http://x\"]}", "invalid-rule");
-	want_error("policy.set", "{\"agent\":\"a\",\"rules\":[],\"mode\":\"off\"}", "invalid-request");
+	want_error(
+		"policy.set", "{\"agent\":\"a\",\"rules\":[],\"mode\":\"off\"}", "invalid-request");
 	want_error("policy.log", "{\"agent\":\"a\",\"verdict\":\"both\"}", "invalid-request");
 	{
 		cJSON *rules = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(rules, "rules");
@@ -578,7 +592,8 @@ static void test_tokens_and_images(void **state)
 	want_error("token.check", "{\"hash\":\"00\"}", "invalid-request");
 	want_error("image.remove", "{\"image\":\"" FAKE_IMAGE "\"}", "image-in-use");
 	want_error("image.remove", "{\"image\":\"ffffffffffffffff\"}", "image-not-found");
-	want_error("agent.create", "{\"name\":\"b\",\"image\":\"ffffffffffffffff\"}", "image-not-found");
+	want_error("agent.create", "{\"name\":\"b\",\"image\":\"ffffffffffffffff\"}",
+		"image-not-found");
 	want_ok("image.list", NULL);
 }
 
@@ -586,7 +601,8 @@ static void test_update(void **state)
 {
 	daemon_up();
 	want_ok("agent.create", "{\"name\":\"a\",\"start\":false}");
-	want_ok("agent.update", "{\"agent\":\"a\",\"memory_mib\":512,\"port\":9222,\"on_crash\":\"stop\",\"labels\":{\"x\":\"y\"}}");
+	want_ok("agent.update", "{\"agent\":\"a\",\"memory_mib\":512,\"port\":9222,\"on_crash\":"
+				"\"stop\",\"labels\":{\"x\":\"y\"}}");
 	daemon_kill();
 	daemon_up();
 	assert_int_equal(shown_number("a", "memory_mib"), 512);
@@ -656,12 +672,13 @@ static void test_every_op_refuses_nonsense(void **state)
 	assert_world(0, 0);
 }
 
-/* Messages that are no requests: answered where they have an id, and the connection lives unless the frame is wrong. */
+/* Messages that are no requests: answered where they have an id, and the connection lives unless
+ * the frame is wrong. */
 static void test_bad_messages(void **state)
 {
-	static const char *const bad[] = {"{}", "{\"id\":\"x\",\"op\":\"status\"}", "{\"id\":1}", "{\"id\":1,\"op\":7}",
-		"{\"id\":1,\"op\":\"status\",\"args\":[]}", "{\"id\":1,\"op\":\"status\",\"more\":1}",
-		"{\"id\":-1,\"op\":\"status\"}"};
+	static const char *const bad[] = {"{}", "{\"id\":\"x\",\"op\":\"status\"}", "{\"id\":1}",
+		"{\"id\":1,\"op\":7}", "{\"id\":1,\"op\":\"status\",\"args\":[]}",
+		"{\"id\":1,\"op\":\"status\",\"more\":1}", "{\"id\":-1,\"op\":\"status\"}"};
 
 	daemon_up();
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -670,7 +687,8 @@ static void test_bad_messages(void **state)
 		ctl_send(client, msg, -1);
 		cJSON_Delete(msg);
 		answer = receive();
-		assert_string_equal(json_str(json_get(answer, "error"), "type", "none"), "invalid-request");
+		assert_string_equal(
+			json_str(json_get(answer, "error"), "type", "none"), "invalid-request");
 		cJSON_Delete(answer);
 	}
 	want_ok("status", NULL);
@@ -728,7 +746,8 @@ static void test_events(void **state)
 		const cJSON *list = json_get(json_get(msg, "ok"), "events");
 
 		assert_int_equal(cJSON_GetArraySize(list), 1);
-		assert_string_equal(json_str(cJSON_GetArrayItem(list, 0), "type", ""), "agent.stopped");
+		assert_string_equal(
+			json_str(cJSON_GetArrayItem(list, 0), "type", ""), "agent.stopped");
 		cJSON_Delete(msg);
 	}
 }
@@ -848,7 +867,8 @@ static void test_cut_short(void **state)
 		cJSON *msg = receive();
 
 		if (json_int(msg, "id", 0) == ids[0])
-			assert_string_equal(json_str(json_get(msg, "error"), "type", ""), "wrong-state");
+			assert_string_equal(
+				json_str(json_get(msg, "error"), "type", ""), "wrong-state");
 		else
 			assert_string_equal(json_str(json_get(msg, "ok"), "state", ""), "stopped");
 		assert_true(json_int(msg, "id", 0) == ids[0] || json_int(msg, "id", 0) == ids[1]);
@@ -864,8 +884,8 @@ struct scenario {
 };
 
 /*
- * Starts with the agent there (or not), kills the daemon at its n-th step (or, n 0, after us microseconds), and looks at
- * what the next one makes of it.
+ * Starts with the agent there (or not), kills the daemon at its n-th step (or, n 0, after us
+ * microseconds), and looks at what the next one makes of it.
  */
 static bool killed_at(const struct scenario *s, unsigned n, unsigned us)
 {
@@ -909,7 +929,8 @@ static bool killed_at(const struct scenario *s, unsigned n, unsigned us)
 			list = call("agent.list", "{}");
 			a = cJSON_GetArrayItem(json_get(json_get(list, "ok"), "agents"), 0);
 			moving = a && !streq(json_str(a, "browser", ""), "up") &&
-				 !(streq(json_str(a, "state", ""), "stopped") && !json_str(a, "state_detail", "")[0]) &&
+				 !(streq(json_str(a, "state", ""), "stopped") &&
+					 !json_str(a, "state_detail", "")[0]) &&
 				 !streq(json_str(a, "state", ""), "failed");
 			if (!moving) {
 				const char *state = json_str(a, "state", "none");
@@ -944,7 +965,8 @@ static bool killed_at(const struct scenario *s, unsigned n, unsigned us)
 static const struct scenario scenarios[] = {
 	{NULL, NULL, "agent.create", "{\"name\":\"a\"}", false, false},
 	{NULL, NULL, "agent.create", "{\"name\":\"a\",\"start\":false}", false, true},
-	{"agent.create", "{\"name\":\"a\",\"start\":false}", "agent.start", "{\"agent\":\"a\"}", false, false},
+	{"agent.create", "{\"name\":\"a\",\"start\":false}", "agent.start", "{\"agent\":\"a\"}",
+		false, false},
 	{"agent.create", "{\"name\":\"a\"}", "agent.stop", "{\"agent\":\"a\"}", false, true},
 	{"agent.create", "{\"name\":\"a\"}", "agent.remove", "{\"agent\":\"a\"}", true, false},
 	{"agent.create", "{\"name\":\"a\"}", "agent.restart", "{\"agent\":\"a\"}", false, false},
@@ -967,20 +989,23 @@ static void test_killed_anywhere(void **state)
 	each(NULL);
 }
 
-/* The steps above are those of the stand-ins; this hits everything between them, the database's writes too. */
+/* The steps above are those of the stand-ins; this hits everything between them, the database's
+ * writes too. */
 static void test_killed_anytime(void **state)
 {
 	srand(3);
 	after(NULL);
 	for (int i = 0; i < 60; i++)
-		killed_at(&scenarios[(size_t)i % ARRAY_SIZE(scenarios)], 0, (unsigned)(rand() % 25000));
+		killed_at(&scenarios[(size_t)i % ARRAY_SIZE(scenarios)], 0,
+			(unsigned)(rand() % 25000));
 	each(NULL);
 }
 
 /* Random asking and killing, then rest: what is there is what was last accepted. */
 static void test_random_life(void **state)
 {
-	static const char *const ops[] = {"create", "start", "stop", "restart", "remove", "kill-daemon", "kill-qemu"};
+	static const char *const ops[] = {
+		"create", "start", "stop", "restart", "remove", "kill-daemon", "kill-qemu"};
 	enum { NONE, STOPPED, RUNNING } want[3] = {NONE, NONE, NONE};
 	unsigned crashes[3] = {0}, running = 0, there = 0;
 
@@ -990,7 +1015,8 @@ static void test_random_life(void **state)
 		const char *op = ops[(size_t)rand() % ARRAY_SIZE(ops)];
 		int who = rand() % 3;
 		AUTOFREE char *verb = xasprintf("agent.%s", op);
-		AUTOFREE char *args = xasprintf(streq(op, "create") ? "{\"name\":\"n%d\"}" : "{\"agent\":\"n%d\"}", who);
+		AUTOFREE char *args = xasprintf(
+			streq(op, "create") ? "{\"name\":\"n%d\"}" : "{\"agent\":\"n%d\"}", who);
 		AUTOFREE char *name = xasprintf("n%d", who);
 		cJSON *msg;
 		bool ok;
@@ -1003,7 +1029,9 @@ static void test_random_life(void **state)
 			continue;
 		}
 		if (streq(op, "kill-qemu")) {
-			int64_t pid = want[who] == RUNNING && crashes[who] < 2 ? shown_number(name, "pid") : 0;
+			int64_t pid = want[who] == RUNNING && crashes[who] < 2
+					      ? shown_number(name, "pid")
+					      : 0;
 
 			if (pid > 1) {
 				kill((pid_t)pid, SIGKILL);
@@ -1016,7 +1044,8 @@ static void test_random_life(void **state)
 		if (!ok) {
 			const char *type = json_str(json_get(msg, "error"), "type", "");
 
-			/* a start that was hit by kill-qemu goes on by itself; anything else is about who is there */
+			/* a start that was hit by kill-qemu goes on by itself; anything else is
+			 * about who is there */
 			if (want[who] == NONE)
 				assert_string_equal(type, "agent-not-found");
 			else if (streq(op, "create"))
@@ -1029,7 +1058,8 @@ static void test_random_life(void **state)
 			want[who] = streq(op, "stop") ? STOPPED : RUNNING;
 		}
 		if (ok)
-			crashes[who] = streq(op, "start") || streq(op, "restart") ? crashes[who] : 0;
+			crashes[who] =
+				streq(op, "start") || streq(op, "restart") ? crashes[who] : 0;
 		cJSON_Delete(msg);
 	}
 	for (int who = 0; who < 3; who++) {
@@ -1038,7 +1068,8 @@ static void test_random_life(void **state)
 		if (want[who] == RUNNING)
 			wait_shown(name, "browser", "up");
 		else
-			assert_string_equal(shown(name, "state"), want[who] == STOPPED ? "stopped" : "");
+			assert_string_equal(
+				shown(name, "state"), want[who] == STOPPED ? "stopped" : "");
 		running += want[who] == RUNNING;
 		there += want[who] != NONE;
 	}

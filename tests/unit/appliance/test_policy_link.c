@@ -1,4 +1,5 @@
-/* The link to berth-policy: starts, adopts, replaces, sets rules again; with a stand-in at the other end. */
+/* The link to berth-policy: starts, adopts, replaces, sets rules again; with a stand-in at the
+ * other end. */
 #include "scratch.h"
 
 #include "fake_world.h"
@@ -203,7 +204,8 @@ static void test_killed(void **state)
 	end(l);
 }
 
-/* A daemon that ends leaves the process; the next one finds it and sets the rules that are in the record now. */
+/* A daemon that ends leaves the process; the next one finds it and sets the rules that are in the
+ * record now. */
 static void test_adopted(void **state)
 {
 	struct policy_link *l = link_new();

@@ -32,8 +32,14 @@ static int after(void **state)
 
 static struct agent_record record(const char *name)
 {
-	struct agent_record r = {.memory_mib = 1024, .cpus = 2, .disk_gib = 8, .on_crash = "restart", .state = "creating",
-		.wanted = "run", .mode = "enforce", .image = "0123456789abcdef"};
+	struct agent_record r = {.memory_mib = 1024,
+		.cpus = 2,
+		.disk_gib = 8,
+		.on_crash = "restart",
+		.state = "creating",
+		.wanted = "run",
+		.mode = "enforce",
+		.image = "0123456789abcdef"};
 
 	snprintf(r.id, sizeof(r.id), "ag_%s", name);
 	snprintf(r.name, sizeof(r.name), "%s", name);
@@ -59,7 +65,9 @@ static void test_new_and_again(void **state)
 	assert_int_equal(number(s, "PRAGMA user_version"), 1);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
-	assert_int_equal(number(s, "SELECT COUNT(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
+	assert_int_equal(
+		number(s, "SELECT COUNT(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"),
+		1);
 	assert_int_equal(store_meta_set(s, "k", "v", NULL), 0);
 	store_close(s);
 	assert_int_equal(stat(path, &st), 0);
@@ -127,7 +135,8 @@ static void test_damage_is_refused(void **state)
 
 static void test_backup(void **state)
 {
-	AUTOFREE char *bak = xasprintf("%s/berth.db.bak", scratch_path), *db = xasprintf("%s/berth.db", scratch_path);
+	AUTOFREE char *bak = xasprintf("%s/berth.db.bak", scratch_path),
+		      *db = xasprintf("%s/berth.db", scratch_path);
 	struct store *s = opened();
 	struct agent_record r = record("kept");
 	struct stat st;
@@ -293,7 +302,8 @@ static void count(void *data, const struct event_record *e)
 static void test_events_are_bounded(void **state)
 {
 	struct store *s = opened();
-	struct event_record e = {.type = "t", .agent = "", .agent_id = "", .by = "", .detail = "", .data = "{}"};
+	struct event_record e = {
+		.type = "t", .agent = "", .agent_id = "", .by = "", .detail = "", .data = "{}"};
 	struct event_query q = {.limit = 1000000};
 	int64_t seen[3] = {0}, last;
 
@@ -325,8 +335,15 @@ static void test_events_are_bounded(void **state)
 
 static struct egress_record entry(const char *name, const char *verdict)
 {
-	return (struct egress_record){.time = realtime_ns(), .count = 1, .port = 443, .name = name, .address = "",
-		.protocol = "tcp", .rule = "", .verdict = verdict, .reason = "no rule"};
+	return (struct egress_record){.time = realtime_ns(),
+		.count = 1,
+		.port = 443,
+		.name = name,
+		.address = "",
+		.protocol = "tcp",
+		.rule = "",
+		.verdict = verdict,
+		.reason = "no rule"};
 }
 
 static void test_egress(void **state)
@@ -355,14 +372,16 @@ static void test_egress(void **state)
 		assert_false(repeated);
 	}
 	assert_int_equal(store_commit(s, NULL), 0);
-	assert_int_equal(number(s, "SELECT COUNT(*) FROM egress WHERE agent = 'ag_e'"), STORE_EGRESS_MAX);
+	assert_int_equal(
+		number(s, "SELECT COUNT(*) FROM egress WHERE agent = 'ag_e'"), STORE_EGRESS_MAX);
 	assert_int_equal(number(s, "SELECT COUNT(*) FROM egress WHERE agent = 'ag_o'"), 1);
 	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
 	assert_int_equal(number(s, "SELECT COUNT(*) FROM egress"), 1);
 	store_close(s);
 }
 
-/* A process that dies between BEGIN and COMMIT leaves nothing; one that dies right after COMMIT leaves all. */
+/* A process that dies between BEGIN and COMMIT leaves nothing; one that dies right after COMMIT
+ * leaves all. */
 static void test_killed_in_the_middle(void **state)
 {
 	struct store *s;
@@ -376,7 +395,8 @@ static void test_killed_in_the_middle(void **state)
 			struct agent_record r = record(committed ? "kept" : "lost");
 
 			if (store_open(&s, scratch_path, NULL) < 0 || store_begin(s, NULL) < 0 ||
-				store_agent_add(s, &r, NULL) < 0 || store_rules_set(s, r.id, rules, NULL) < 0)
+				store_agent_add(s, &r, NULL) < 0 ||
+				store_rules_set(s, r.id, rules, NULL) < 0)
 				_exit(1);
 			if (committed && store_commit(s, NULL) < 0)
 				_exit(2);
@@ -401,7 +421,8 @@ static void test_full_disk(void **state)
 	assert_int_equal(store_agent_add(s, &r, NULL), 0);
 	sql_run(s, NULL, "PRAGMA wal_checkpoint(TRUNCATE)", "");
 	{
-		AUTOFREE char *sql = xasprintf("PRAGMA max_page_count = %d", (int)number(s, "PRAGMA page_count"));
+		AUTOFREE char *sql = xasprintf(
+			"PRAGMA max_page_count = %d", (int)number(s, "PRAGMA page_count"));
 
 		number(s, sql); /* as if the disk had no page more */
 	}

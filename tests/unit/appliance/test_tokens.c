@@ -36,7 +36,8 @@ static void test_hash(void **state)
 	char hex[TOKEN_HEX_LEN + 1];
 
 	hex_of("abc", hex); /* b2sum -l 256 */
-	assert_string_equal(hex, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
+	assert_string_equal(
+		hex, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
 }
 
 static void test_create_and_check(void **state)
@@ -123,7 +124,11 @@ static void test_use_is_noted_coarsely(void **state)
 
 static void test_goes_with_its_agent(void **state)
 {
-	struct agent_record a = {.id = "ag_x", .name = "x", .on_crash = "stop", .state = "stopped", .wanted = "stop"};
+	struct agent_record a = {.id = "ag_x",
+		.name = "x",
+		.on_crash = "stop",
+		.state = "stopped",
+		.wanted = "stop"};
 	struct token_record t = {.role = "agent", .agent = "ag_x"}, got;
 	char text[TOKEN_TEXT_MAX], hex[TOKEN_HEX_LEN + 1];
 
@@ -155,7 +160,8 @@ static void test_bounded(void **state)
 
 static void test_first(void **state)
 {
-	AUTOFREE char *path = xasprintf("%s/run/first-token", scratch_path), *text = NULL, *db = NULL, *content = NULL;
+	AUTOFREE char *path = xasprintf("%s/run/first-token", scratch_path), *text = NULL,
+		      *db = NULL, *content = NULL;
 	char hex[TOKEN_HEX_LEN + 1];
 	struct token_record got;
 	struct stat st;
@@ -185,7 +191,8 @@ static void test_first(void **state)
 	assert_int_equal(store_open(&store, scratch_path, NULL), 0);
 }
 
-/* The record is not committed when the file cannot be written, so that the next start makes another token. */
+/* The record is not committed when the file cannot be written, so that the next start makes another
+ * token. */
 static void test_first_survives_a_failure(void **state)
 {
 	AUTOFREE char *run = xasprintf("%s/run", scratch_path);

@@ -22,7 +22,9 @@ static void reads_a_request(void **state)
 {
 	struct http_head h;
 
-	assert_int_equal(request("PUT /a%20b?c HTTP/1.0\r\nHost:x\r\nA-b: \t v w \t\r\nE:\r\n\r\nrest", &h), 51);
+	assert_int_equal(
+		request("PUT /a%20b?c HTTP/1.0\r\nHost:x\r\nA-b: \t v w \t\r\nE:\r\n\r\nrest", &h),
+		51);
 	assert_true(http_text_is(&h.method, "PUT"));
 	assert_true(http_text_is(&h.target, "/a%20b?c"));
 	assert_int_equal(h.minor, 0);
@@ -43,13 +45,17 @@ static void waits_for_the_rest(void **state)
 
 static void refuses(void **state)
 {
-	static const char *const wrong[] = {
-		"\r\n" HEAD, " " HEAD, "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/1.2\r\n\r\n",
-		"GET / HTTP/2.0\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.10\r\n\r\n", "G(T / HTTP/1.1\r\n\r\n",
-		"GET x HTTP/1.1\r\n\r\n", "GET * HTTP/1.1\r\n\r\n", "GET ftp://x/ HTTP/1.1\r\n\r\n", "GET /#f HTTP/1.1\r\n\r\n",
-		"GET /\xc3\xa4 HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\n\n", "GET / HTTP/1.1\r\nA: b\n\r\n", "GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
-		"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", "GET / HTTP/1.1\r\nA : b\r\n\r\n", "GET / HTTP/1.1\r\n: b\r\n\r\n",
-		"GET / HTTP/1.1\r\nA\r\n\r\n", "GET / HTTP/1.1\r\nA: \x01\r\n\r\n", "GET / HTTP/1.1\r\nA: \x7f\r\n\r\n", "\x16\x03\x01", "GET / HTTP/1.1\r\nA\tB: c\r\n\r\n",
+	static const char *const wrong[] = {"\r\n" HEAD, " " HEAD, "GET  / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1 \r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/1.2\r\n\r\n",
+		"GET / HTTP/2.0\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.10\r\n\r\n",
+		"G(T / HTTP/1.1\r\n\r\n", "GET x HTTP/1.1\r\n\r\n", "GET * HTTP/1.1\r\n\r\n",
+		"GET ftp://x/ HTTP/1.1\r\n\r\n", "GET /#f HTTP/1.1\r\n\r\n",
+		"GET /\xc3\xa4 HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\n\n",
+		"GET / HTTP/1.1\r\nA: b\n\r\n", "GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
+		"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", "GET / HTTP/1.1\r\nA : b\r\n\r\n",
+		"GET / HTTP/1.1\r\n: b\r\n\r\n", "GET / HTTP/1.1\r\nA\r\n\r\n",
+		"GET / HTTP/1.1\r\nA: \x01\r\n\r\n", "GET / HTTP/1.1\r\nA: \x7f\r\n\r\n",
+		"\x16\x03\x01", "GET / HTTP/1.1\r\nA\tB: c\r\n\r\n",
 		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\n\r\n"};
 	struct http_head h;
 
@@ -62,9 +68,11 @@ static void refuses(void **state)
 
 static void takes_what_is_rare(void **state)
 {
-	static const char *const right[] = {"OPTIONS * HTTP/1.1\r\n\r\n", "GET http://x/y HTTP/1.1\r\n\r\n",
-		"GET HTTPS://x/ HTTP/1.1\r\n\r\n", "CONNECT [::1]:1 HTTP/1.1\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\n\r\n",
-		"GET / HTTP/1.1\r\nA: \xff\xfe\r\n\r\n", "M-SEARCH /a HTTP/1.1\r\n!#$%&'*+-.^_`|~: b\r\n\r\n"};
+	static const char *const right[] = {"OPTIONS * HTTP/1.1\r\n\r\n",
+		"GET http://x/y HTTP/1.1\r\n\r\n", "GET HTTPS://x/ HTTP/1.1\r\n\r\n",
+		"CONNECT [::1]:1 HTTP/1.1\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nA: \xff\xfe\r\n\r\n",
+		"M-SEARCH /a HTTP/1.1\r\n!#$%&'*+-.^_`|~: b\r\n\r\n"};
 	struct http_head h;
 
 	for (size_t i = 0; i < ARRAY_SIZE(right); i++)
@@ -131,7 +139,9 @@ static void finds_headers_and_tokens(void **state)
 	struct http_head h;
 	size_t count;
 
-	request("GET / HTTP/1.1\r\nConnection: keep-alive ,\tUpgrade\r\nA: 1\r\na: 2\r\nB: xupgrade\r\nConnection: Z\r\n\r\n", &h);
+	request("GET / HTTP/1.1\r\nConnection: keep-alive ,\tUpgrade\r\nA: 1\r\na: 2\r\nB: "
+		"xupgrade\r\nConnection: Z\r\n\r\n",
+		&h);
 	assert_null(http_header(&h, "A", &count));
 	assert_int_equal(count, 2);
 	assert_null(http_header(&h, "None", &count));
@@ -199,10 +209,11 @@ static void reads_queries(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(reads_a_request), cmocka_unit_test(waits_for_the_rest),
-		cmocka_unit_test(refuses), cmocka_unit_test(takes_what_is_rare), cmocka_unit_test(keeps_its_limits),
-		cmocka_unit_test(reads_an_answer), cmocka_unit_test(finds_headers_and_tokens), cmocka_unit_test(reads_lengths),
-		cmocka_unit_test(reads_queries)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(reads_a_request),
+		cmocka_unit_test(waits_for_the_rest), cmocka_unit_test(refuses),
+		cmocka_unit_test(takes_what_is_rare), cmocka_unit_test(keeps_its_limits),
+		cmocka_unit_test(reads_an_answer), cmocka_unit_test(finds_headers_and_tokens),
+		cmocka_unit_test(reads_lengths), cmocka_unit_test(reads_queries)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The table of routes: dispatch, 405, and that docs/openapi.json says the same. OPENAPI names that file. */
+/* The table of routes: dispatch, 405, and that docs/openapi.json says the same. OPENAPI names that
+ * file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,8 @@
 #include "api.h"
 #include "util.h"
 
-static int find(const char *method, const char *path, bool upgrade, bool plain, struct route_match *m, char **allow)
+static int find(const char *method, const char *path, bool upgrade, bool plain,
+	struct route_match *m, char **allow)
 {
 	struct err err = {0};
 
@@ -28,22 +30,25 @@ static int find_text(const char *method, const char *path, bool upgrade, bool pl
 	AUTOFREE char *allow = NULL;
 	int status = find(method, path, upgrade, plain, &m, &allow);
 
-	snprintf(out, 256, "%s|%s|%s", m.agent, m.rest ? m.rest : "", m.below ? m.below : allow ? allow : "");
+	snprintf(out, 256, "%s|%s|%s", m.agent, m.rest ? m.rest : "",
+		m.below ? m.below
+		: allow ? allow
+			: "");
 	free(m.rest);
 	free(m.below);
 	return status;
 }
 
-#define FOUND(method, path, ws, plain, wanted)                                                                         \
-	do {                                                                                                           \
-		char out_[256];                                                                                        \
-		assert_int_equal(find_text(method, path, ws, plain, out_), 0);                                         \
-		assert_string_equal(out_, wanted);                                                                     \
+#define FOUND(method, path, ws, plain, wanted)                                 \
+	do {                                                                   \
+		char out_[256];                                                \
+		assert_int_equal(find_text(method, path, ws, plain, out_), 0); \
+		assert_string_equal(out_, wanted);                             \
 	} while (0)
-#define REFUSED(status, method, path, ws, plain)                                                                       \
-	do {                                                                                                           \
-		char out_[256];                                                                                        \
-		assert_int_equal(find_text(method, path, ws, plain, out_), status);                                    \
+#define REFUSED(status, method, path, ws, plain)                                    \
+	do {                                                                        \
+		char out_[256];                                                     \
+		assert_int_equal(find_text(method, path, ws, plain, out_), status); \
 	} while (0)
 
 static void finds_routes(void **state)
@@ -55,8 +60,10 @@ static void finds_routes(void **state)
 	FOUND("GET", "/v1/agents/", false, false, "||/v1/agents");
 	FOUND("GET", "/v1/agents/demo", false, false, "demo||");
 	FOUND("GET", "/v1/agents/demo/json/version/", false, false, "demo||/json/version");
-	FOUND("GET", "/v1/agents/demo/devtools/page/A-1", true, false, "demo|A-1|/devtools/page/A-1");
-	FOUND("GET", "/v1/agents/demo/files/a//b%20c/", false, false, "demo|a//b c/|/files/a//b%20c");
+	FOUND("GET", "/v1/agents/demo/devtools/page/A-1", true, false,
+		"demo|A-1|/devtools/page/A-1");
+	FOUND("GET", "/v1/agents/demo/files/a//b%20c/", false, false,
+		"demo|a//b c/|/files/a//b%20c");
 	FOUND("GET", "/v1/agents/demo/files//etc/x", false, false, "demo|/etc/x|/files//etc/x");
 	FOUND("GET", "/v1/agents/demo/files", false, false, "demo||/files");
 	FOUND("GET", "/v1/agents/demo/files/", false, false, "demo||/files");
@@ -106,7 +113,8 @@ static const cJSON *described(const cJSON *doc, const struct route *r)
 static void same_members(const struct route *r, const cJSON *operation)
 {
 	const cJSON *content = json_get(json_get(operation, "requestBody"), "content");
-	const cJSON *schema = json_get(json_get(content, "application/json"), "schema"), *properties = json_get(schema, "properties");
+	const cJSON *schema = json_get(json_get(content, "application/json"), "schema"),
+		    *properties = json_get(schema, "properties");
 
 	if (!r->op || !(r->flags & ROUTE_JSON))
 		return;
@@ -117,7 +125,8 @@ static void same_members(const struct route *r, const cJSON *operation)
 		const cJSON *p = json_get(properties, r->members[i].name);
 
 		if (!p)
-			fail_msg("%s %s: %s is not described", r->method, r->pattern, r->members[i].name);
+			fail_msg("%s %s: %s is not described", r->method, r->pattern,
+				r->members[i].name);
 		if (r->members[i].type == JSON_INTEGER) {
 			assert_int_equal(json_int(p, "minimum", -1), r->members[i].min);
 			assert_int_equal(json_int(p, "maximum", -1), r->members[i].max);
@@ -139,12 +148,13 @@ static void description_has_every_route(void **state)
 			fail_msg("%s %s is not described", r[i].method, r[i].pattern);
 		assert_string_equal(json_str(operation, "x-berth-role", ""), roles[r[i].role]);
 		assert_string_equal(json_str(operation, "summary", ""), r[i].summary);
-		assert_int_equal(cJSON_GetArraySize(json_get(operation, "security")) == 0, r[i].role == ROLE_NONE);
+		assert_int_equal(cJSON_GetArraySize(json_get(operation, "security")) == 0,
+			r[i].role == ROLE_NONE);
 		if (r[i].flags & ROUTE_WS)
 			assert_non_null(json_get(json_get(operation, "responses"), "101"));
 		same_members(&r[i], operation);
 	}
-	cJSON_ArrayForEach(path, json_get(doc, "paths"))
+	cJSON_ArrayForEach (path, json_get(doc, "paths"))
 		count += (size_t)cJSON_GetArraySize(path);
 	assert_int_equal(count, n);
 	cJSON_Delete(doc);
@@ -158,7 +168,8 @@ static void table_is_sound(void **state)
 	for (size_t i = 0; i < n; i++) {
 		assert_true(!!(r[i].flags & ROUTE_WS) == !!r[i].serve_ws);
 		assert_true(!(r[i].flags & ROUTE_WS) == !!r[i].serve);
-		assert_true(r[i].role == ROLE_NONE || strstr(r[i].pattern, "{a}") || r[i].flags & (ROUTE_ALL_AGENTS | ROUTE_LOCAL) ||
+		assert_true(r[i].role == ROLE_NONE || strstr(r[i].pattern, "{a}") ||
+			    r[i].flags & (ROUTE_ALL_AGENTS | ROUTE_LOCAL) ||
 			    strcmp(r[i].method, "GET") == 0);
 		/* What changes something is nobody's who only looks. */
 		assert_true(strcmp(r[i].method, "GET") == 0 || r[i].role >= ROLE_AGENT);
@@ -167,8 +178,8 @@ static void table_is_sound(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(finds_routes), cmocka_unit_test(description_has_every_route),
-		cmocka_unit_test(table_is_sound)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(finds_routes),
+		cmocka_unit_test(description_has_every_route), cmocka_unit_test(table_is_sound)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

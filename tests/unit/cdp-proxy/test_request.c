@@ -37,7 +37,8 @@ static int judge(const char *lines, const struct request_rules *rules)
 
 static void judges_hosts_and_origins(void **state)
 {
-	const struct request_rules rules = {.hosts = hosts, .origins = origins}, port = {.loopback_only = true};
+	const struct request_rules rules = {.hosts = hosts, .origins = origins},
+				   port = {.loopback_only = true};
 
 	assert_int_equal(judge("Host: 10.0.0.1:80\r\n", &rules), 0);
 	assert_int_equal(judge("Host: BERTH.example\r\n", &rules), 0);
@@ -48,7 +49,10 @@ static void judges_hosts_and_origins(void **state)
 	assert_int_equal(judge("Host: localhost\r\nOrigin: http://localhost\r\n", &rules), 0);
 	assert_int_equal(judge("Host: localhost:1\r\nOrigin: http://localhost\r\n", &rules), 403);
 	assert_int_equal(judge("Host: localhost\r\nOrigin: https://ui.example\r\n", &rules), 0);
-	assert_int_equal(judge("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://localhost\r\n", &rules), 403);
+	assert_int_equal(
+		judge("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://localhost\r\n",
+			&rules),
+		403);
 	assert_int_equal(judge("Host: [::1]:9\r\n", &port), 0);
 	assert_int_equal(judge("Host: 127.1.2.3\r\n", &port), 0);
 	assert_int_equal(judge("Host: 10.0.0.1\r\n", &port), 403);
@@ -58,7 +62,9 @@ static void judges_hosts_and_origins(void **state)
 static void judges_upgrades_and_bodies(void **state)
 {
 	const struct request_rules r = {.hosts = hosts};
-#define WS "Host: localhost\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define WS                                                                  \
+	"Host: localhost\r\nConnection: Upgrade\r\nSec-WebSocket-Version: " \
+	"13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 	assert_int_equal(judge(WS "Upgrade: websocket\r\n", &r), 0);
 	assert_int_equal(judge(WS "Upgrade: WebSocket\r\n", &r), 0);
@@ -67,7 +73,10 @@ static void judges_upgrades_and_bodies(void **state)
 	assert_int_equal(judge(WS "Upgrade: \r\n", &r), 400);
 	assert_int_equal(judge(WS "Upgrade: websocket\r\nContent-Length: 1\r\n", &r), 400);
 	assert_int_equal(judge("Host: localhost\r\nTransfer-Encoding: gzip, chunked\r\n", &r), 501);
-	assert_int_equal(judge("Host: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", &r), 501);
+	assert_int_equal(judge("Host: localhost\r\nTransfer-Encoding: "
+			       "chunked\r\nTransfer-Encoding: chunked\r\n",
+				 &r),
+		501);
 	assert_int_equal(judge("Host: localhost\r\nExpect: 200-ok\r\n", &r), 417);
 }
 
@@ -114,7 +123,8 @@ static int dechunk(const char *text, size_t n, size_t step, char *out)
 	while (pos < n && c.state != CHUNKED_DONE) {
 		const uint8_t *p;
 		size_t got;
-		long used = chunked_take(&c, (const uint8_t *)text + pos, MIN(step, n - pos), &p, &got);
+		long used =
+			chunked_take(&c, (const uint8_t *)text + pos, MIN(step, n - pos), &p, &got);
 
 		if (used < 0)
 			return -1;
@@ -129,8 +139,9 @@ static int dechunk(const char *text, size_t n, size_t step, char *out)
 static void decodes_chunks(void **state)
 {
 	static const char good[] = "3;a=\"b\"\r\nabc\r\n0a\r\n0123456789\r\n0\r\nA: b\r\n\r\nREST";
-	static const char *const wrong[] = {"\r\n", "g\r\n", "-1\r\n", "1\nx\r\n", "1\r\nxy\r\n", "1 \r\nx\r\n", "0000000000000001\r\nx",
-		"ffffffffffffffff\r\n", "1;\x01\r\n", "0\r\n\rX", "0x1\r\n"};
+	static const char *const wrong[] = {"\r\n", "g\r\n", "-1\r\n", "1\nx\r\n", "1\r\nxy\r\n",
+		"1 \r\nx\r\n", "0000000000000001\r\nx", "ffffffffffffffff\r\n", "1;\x01\r\n",
+		"0\r\n\rX", "0x1\r\n"};
 	char out[64];
 
 	for (size_t step = 1; step < sizeof(good); step++) {
@@ -200,8 +211,9 @@ static void decodes_paths(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(judges_hosts_and_origins), cmocka_unit_test(judges_upgrades_and_bodies),
-		cmocka_unit_test(finds_tokens), cmocka_unit_test(decodes_chunks), cmocka_unit_test(queues_bytes_in_order),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(judges_hosts_and_origins),
+		cmocka_unit_test(judges_upgrades_and_bodies), cmocka_unit_test(finds_tokens),
+		cmocka_unit_test(decodes_chunks), cmocka_unit_test(queues_bytes_in_order),
 		cmocka_unit_test(reads_lists_of_files), cmocka_unit_test(decodes_paths)};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
