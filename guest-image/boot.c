@@ -1,15 +1,17 @@
 /* From the initramfs to the agent's root: modules, the image, the disk, the overlay. */
 /*
- * Theory of operation. /dev/vdb is the image (erofs, read-only, shared by all agents), /dev/vda the agent's own ext4.
- * On it: `upper` and `work` (the overlay over the image, so installed packages persist) and `home` (/home/agent,
- * outside the overlay: Chromium's databases want a plain file system under them).
+ * Theory of operation. /dev/vdb is the image (erofs, read-only, shared by all agents), /dev/vda the
+ * agent's own ext4. On it: `upper` and `work` (the overlay over the image, so installed packages
+ * persist) and `home` (/home/agent, outside the overlay: Chromium's databases want a plain file
+ * system under them).
  *
  *      initramfs                          the agent's root
  *      /lower  vdb, erofs   --+
  *      /disk   vda, ext4    --+-overlay-> /               --move--> /run/berth/disk
  *              vda:/home    ------bind--> /home/agent
  *
- * The process stays the same over the change of root: nothing the agent did to its disk can replace its PID 1.
+ * The process stays the same over the change of root: nothing the agent did to its disk can replace
+ * its PID 1.
  */
 #include "boot.h"
 
@@ -44,7 +46,8 @@ static const struct mount_row early[] = {
 };
 
 static const struct mount_row late[] = {
-	{"devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666", 0755},
+	{"devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666",
+		0755},
 	{"tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777", 01777},
 	{"tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777", 01777},
 	{"cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, 0555},
@@ -64,7 +67,8 @@ static void load_module(const char *name)
 	AUTOFD int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	/* A CPU without an instruction makes its accelerated module say ENODEV. */
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST && errno != ENODEV))
+	if (fd < 0 ||
+		(syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST && errno != ENODEV))
 		note("cannot load the module %s: %s", name, strerror(errno));
 	(void)unlink(path);
 }
@@ -122,7 +126,8 @@ static int assemble(struct err *err)
 {
 	const struct mount_row overlay = {"overlay", "/new", "overlay", 0,
 		"lowerdir=/lower,upperdir=/disk/upper,workdir=/disk/work", 0755};
-	const struct mount_row run = {"tmpfs", "/new/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755", 0755};
+	const struct mount_row run = {
+		"tmpfs", "/new/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755", 0755};
 
 	if (mount_row(&overlay, err) < 0 || mount_row(&run, err) < 0)
 		return err->code;
@@ -147,14 +152,16 @@ static int switch_root(struct err *err)
 	/* The initramfs lives in memory; its modules have gone already. */
 	(void)unlink("/mods/order");
 	(void)unlink("/init");
-	if (chdir("/new") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+	if (chdir("/new") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+		chdir("/") < 0)
 		return err_sys(err, "cannot step into the new root");
 	return 0;
 }
 
 int boot_root(int *ret_fresh, struct err *err)
 {
-	const struct mount_row image = {"/dev/vdb", "/lower", "erofs", MS_RDONLY | MS_NOATIME, NULL, 0755};
+	const struct mount_row image = {
+		"/dev/vdb", "/lower", "erofs", MS_RDONLY | MS_NOATIME, NULL, 0755};
 
 	for (size_t i = 0; i < ARRAY_SIZE(early); i++)
 		if (mount_row(&early[i], err) < 0)
@@ -184,16 +191,18 @@ static void keep_file(const char *path, const char *text)
 		write_file(path, text);
 }
 
-static const char *const links[][2] = {{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"},
-	{"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"}};
+static const char *const links[][2] = {{"/proc/self/fd", "/dev/fd"},
+	{"/proc/self/fd/0", "/dev/stdin"}, {"/proc/self/fd/1", "/dev/stdout"},
+	{"/proc/self/fd/2", "/dev/stderr"}};
 
 static void make_home(void)
 {
-	static const char *const folders[] = {"/home/agent/Downloads", "/home/agent/Uploads",
-		"/home/agent/.config"};
+	static const char *const folders[] = {
+		"/home/agent/Downloads", "/home/agent/Uploads", "/home/agent/.config"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-		if (mkdir(folders[i], i == 2 ? 0700 : 0755) == 0 && lchown(folders[i], AGENT_UID, AGENT_UID) < 0)
+		if (mkdir(folders[i], i == 2 ? 0700 : 0755) == 0 &&
+			lchown(folders[i], AGENT_UID, AGENT_UID) < 0)
 			note("cannot give %s to the agent: %s", folders[i], strerror(errno));
 }
 
@@ -210,6 +219,7 @@ void boot_setup(void)
 			note("cannot make %s: %s", links[i][1], strerror(errno));
 	write_file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
 	/* IPv6 is off, and nobody is served by asking for addresses of it. */
-	keep_file("/etc/resolv.conf", "nameserver " GUEST_HOST_ADDR "\noptions timeout:3 attempts:2 no-aaaa\n");
+	keep_file("/etc/resolv.conf",
+		"nameserver " GUEST_HOST_ADDR "\noptions timeout:3 attempts:2 no-aaaa\n");
 	make_home();
 }

@@ -1,12 +1,15 @@
 /* Chromium: started, watched, started again. */
 /*
- * Theory of operation. States (those of guest.h; `off` before the first start and after browser_stop):
+ * Theory of operation. States (those of guest.h; `off` before the first start and after
+ * browser_stop):
  *
  *   off -> STARTING --answers--> UP --ends--> DOWN --backoff--> STARTING
- *                 \--ends, or no answer--/        \-- 8 ends within 60 s --> GAVE_UP (until browser_restart)
+ *                 \--ends, or no answer--/        \-- 8 ends within 60 s --> GAVE_UP (until
+ * browser_restart)
  *
- * One timer serves what the state waits for: the next probe, the backoff, the end of a stop. Chromium runs as the agent
- * in a session of its own; when its first process has ended, the rest of the group is killed.
+ * One timer serves what the state waits for: the next probe, the backoff, the end of a stop.
+ * Chromium runs as the agent in a session of its own; when its first process has ended, the rest of
+ * the group is killed.
  */
 #include "browser.h"
 
@@ -53,17 +56,19 @@ static const char *const flags[] = {
 	"--disable-breakpad",
 	"--disable-crash-reporter",
 	"--disable-domain-reliability",
-	"--disable-features=DnsOverHttps,EncryptedClientHello,OptimizationHints,MediaRouter,Translate",
+	"--disable-features=DnsOverHttps,EncryptedClientHello,OptimizationHints,MediaRouter,"
+	"Translate",
 	"--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 	"--disk-cache-size=67108864",
 	"--media-cache-size=33554432",
 };
 
-static const char *const environment[] = {"HOME=/home/agent", "USER=agent", "LOGNAME=agent", "SHELL=/bin/bash",
-	"LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin", "XDG_CONFIG_HOME=/home/agent/.config",
+static const char *const environment[] = {"HOME=/home/agent", "USER=agent", "LOGNAME=agent",
+	"SHELL=/bin/bash", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin",
+	"XDG_CONFIG_HOME=/home/agent/.config",
 	/* Present before ANGLE sets it from a second thread. */
-	"VK_ICD_FILENAMES=" PROGRAMS "vk_swiftshader_icd.json", "DBUS_SESSION_BUS_ADDRESS=disabled:",
-	"DBUS_SYSTEM_BUS_ADDRESS=disabled:", NULL};
+	"VK_ICD_FILENAMES=" PROGRAMS "vk_swiftshader_icd.json",
+	"DBUS_SESSION_BUS_ADDRESS=disabled:", "DBUS_SYSTEM_BUS_ADDRESS=disabled:", NULL};
 
 enum phase { OFF, STARTING, UP, DOWN, GAVE_UP, STOPPING };
 
@@ -116,7 +121,8 @@ static bool line_allowed(void)
 	uint64_t now = uv_now(b.loop), seconds = (now - b.line_refill) / 1000;
 
 	if (seconds > 0) {
-		b.line_budget = (unsigned)MIN((uint64_t)LINES_BURST, b.line_budget + seconds * LINES_PER_SECOND);
+		b.line_budget = (unsigned)MIN(
+			(uint64_t)LINES_BURST, b.line_budget + seconds * LINES_PER_SECOND);
 		b.line_refill += seconds * 1000;
 	}
 	if (b.line_budget == 0) {
@@ -132,7 +138,9 @@ static void put_line(const char *text, size_t n)
 	char more[64];
 	int m;
 
-	if (n == 0 || !line_allowed())
+	/* There is no D-Bus in the guest, and each start would say so a dozen times. */
+	if (n == 0 || memmem(text, n, ":dbus/", 6) || memmem(text, n, "/dbus/", 6) ||
+		!line_allowed())
 		return;
 	if (b.lines_dropped) {
 		m = snprintf(more, sizeof(more), "(%u lines left out)", b.lines_dropped);
@@ -194,8 +202,8 @@ static void watch_lines(int fd)
 /* In the child, with the agent's rights: its folder, and no lock of a browser that is no more. */
 static void prepare(void)
 {
-	static const char *const stale[] = {PROFILE "/SingletonLock", PROFILE "/SingletonSocket",
-		PROFILE "/SingletonCookie"};
+	static const char *const stale[] = {
+		PROFILE "/SingletonLock", PROFILE "/SingletonSocket", PROFILE "/SingletonCookie"};
 
 	(void)mkdir("/home/agent/.config", 0700);
 	(void)mkdir(PROFILE, 0700);
@@ -214,8 +222,15 @@ static pid_t spawn(const char *const *argv, void (*before)(void), struct err *er
 		return err->code;
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");
-	pid = child_start(&(struct child_spec){.user = &u, .argv = argv, .env = environment, .in = null, .out = out[1],
-		.err = out[1], .self = -1, .prepare = before}, &status, err);
+	pid = child_start(&(struct child_spec){.user = &u,
+				  .argv = argv,
+				  .env = environment,
+				  .in = null,
+				  .out = out[1],
+				  .err = out[1],
+				  .self = -1,
+				  .prepare = before},
+		&status, err);
 	close(out[1]);
 	if (pid < 0) {
 		close(out[0]);
@@ -267,7 +282,8 @@ static void on_stop_late(uv_timer_t *timer)
 	kill(-b.pid, SIGKILL);
 }
 
-/* True when the newest of the last BROWSER_ENDS_MAX ends lies within BROWSER_ENDS_MS of the oldest. */
+/* True when the newest of the last BROWSER_ENDS_MAX ends lies within BROWSER_ENDS_MS of the oldest.
+ */
 static bool ends_too_often(void)
 {
 	uint64_t now = uv_now(b.loop) + 1; /* 0 is none */
@@ -286,7 +302,8 @@ static void come_back(bool was_up)
 		return;
 	}
 	if (ends_too_often()) {
-		note("Chromium ended %d times within %d s; given up", BROWSER_ENDS_MAX, BROWSER_ENDS_MS / 1000);
+		note("Chromium ended %d times within %d s; given up", BROWSER_ENDS_MAX,
+			BROWSER_ENDS_MS / 1000);
 		set_phase(GAVE_UP, GUEST_BROWSER_GAVE_UP);
 		return;
 	}
@@ -318,7 +335,8 @@ static size_t fill_flags(const char **argv, char *size, char *port)
 {
 	size_t n = 0;
 
-	argv[n++] = access(PROGRAMS "chromium-headless-shell", X_OK) == 0 ? PROGRAMS "chromium-headless-shell"
+	argv[n++] = access(PROGRAMS "chromium-headless-shell", X_OK) == 0 ? PROGRAMS
+			    "chromium-headless-shell"
 									  : PROGRAMS "chromium";
 	argv[n++] = streq(argv[0], PROGRAMS "chromium") ? "--headless=new" : "--headless";
 	argv[n++] = size;

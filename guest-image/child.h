@@ -16,15 +16,16 @@ struct child_spec {
 	const struct user *user;
 	const char *cwd; /* NULL: the user's home, or / when that is not there */
 	const char *const *argv, *const *env;
-	int in, out, err;  /* become 0, 1, 2; the caller's to close */
-	bool tty;          /* `in` becomes the controlling terminal */
-	int self;          /* open on berth-init itself: run it instead of argv[0] when >= 0 */
+	int in, out, err;      /* become 0, 1, 2; the caller's to close */
+	bool tty;              /* `in` becomes the controlling terminal */
+	int self;              /* open on berth-init itself: run it instead of argv[0] when >= 0 */
 	void (*prepare)(void); /* in the child, as the user, before exec; or NULL */
 };
 
 /*
- * Starts it in a session and process group of its own. *ret_status: a descriptor that ends without a byte when exec has
- * succeeded, or gives the errno as an int. Returns the pid or a negative errno.
+ * Starts it in a session and process group of its own. *ret_status: a descriptor that ends without
+ * a byte when exec has succeeded, or gives the errno as an int. Returns the pid or a negative
+ * errno.
  */
 pid_t child_start(const struct child_spec *spec, int *ret_status, struct err *err);
 

@@ -1,9 +1,11 @@
-/* One connection of the guest channel: the greeting, then whole frames both ways, with back-pressure. */
+/* One connection of the guest channel: the greeting, then whole frames both ways, with
+ * back-pressure. */
 /*
- * Theory of operation. Bytes are collected in one buffer that holds at most one frame of the largest size; whole frames
- * are handed to the owner one after the other, until it pauses. States: greeting (8 bytes, a deadline) -> owned -> closing.
- * Everything the owner calls only marks and starts uv_close; the memory goes in the close callback, so any of the
- * calls is safe inside a handler.
+ * Theory of operation. Bytes are collected in one buffer that holds at most one frame of the
+ * largest size; whole frames are handed to the owner one after the other, until it pauses. States:
+ * greeting (8 bytes, a deadline) -> owned -> closing. Everything the owner calls only marks and
+ * starts uv_close; the memory goes in the close callback, so any of the calls is safe inside a
+ * handler.
  *
  *   peer --> in[] --frames--> owner --conn_send--> libuv's write queue --> peer
  *             ^ conn_pause                           ^ conn_queued
@@ -24,7 +26,8 @@
 
 struct conn {
 	uv_tcp_t tcp;
-	uv_timer_t timer; /* the greeting's deadline; later: is the peer of a paused connection still there */
+	uv_timer_t timer; /* the greeting's deadline; later: is the peer of a paused connection
+			     still there */
 	uint8_t in[GUEST_HEADER_LEN + GUEST_FRAME_MAX];
 	size_t n_in;
 	bool greeted, paused, parsing, closing, finishing;
@@ -80,7 +83,8 @@ void conn_peer(const struct conn *c, char out[16])
 	int n = sizeof(in);
 
 	out[0] = 0;
-	if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&in, &n) == 0 && in.sin_family == AF_INET)
+	if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&in, &n) == 0 &&
+		in.sin_family == AF_INET)
 		inet_ntop(AF_INET, &in.sin_addr, out, 16);
 }
 
@@ -241,8 +245,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 }
 
 /*
- * What the peer still sends is read and dropped until it closes: a socket closed with unread bytes is reset, and the
- * peer would lose the last frames.
+ * What the peer still sends is read and dropped until it closes: a socket closed with unread bytes
+ * is reset, and the peer would lose the last frames.
  */
 void conn_finish(struct conn *c)
 {
@@ -271,7 +275,8 @@ static void on_peer_check(uv_timer_t *timer)
 	uv_os_fd_t fd;
 
 	if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0 &&
-		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && info.tcpi_state != TCP_ESTABLISHED)
+		getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+		info.tcpi_state != TCP_ESTABLISHED)
 		end(c);
 }
 
@@ -301,7 +306,8 @@ static void on_hello_late(uv_timer_t *timer)
 	end(timer->data);
 }
 
-struct conn *conn_accept(uv_stream_t *listener, conn_hello_fn *hello, void (*freed)(void *data), void *data)
+struct conn *conn_accept(
+	uv_stream_t *listener, conn_hello_fn *hello, void (*freed)(void *data), void *data)
 {
 	struct conn *c = xcalloc(1, sizeof(*c));
 

@@ -18,7 +18,9 @@
 
 static struct conn *control;
 static struct control_options opt;
-static bool configured, browser_said;
+static bool configured;   /* by any connection */
+static bool ready_said;   /* on this one */
+static bool browser_said; /* since READY */
 
 static void send_log(void *data, enum note_source source, const char *text, size_t n)
 {
@@ -40,7 +42,9 @@ static void send_buf(enum guest_type type, struct buf *b)
 
 static void send_ready(void)
 {
-	struct guest_ready ready = {.init_version = INIT_VERSION, .kernel_ms = opt.kernel_ms, .init_ms = opt.init_ms,
+	struct guest_ready ready = {.init_version = INIT_VERSION,
+		.kernel_ms = opt.kernel_ms,
+		.init_ms = opt.init_ms,
 		.fresh = opt.fresh};
 	struct utsname name;
 	struct buf b;
@@ -57,7 +61,7 @@ void control_browser(void)
 	struct guest_browser state;
 	struct buf b;
 
-	if (!configured)
+	if (!ready_said)
 		return;
 	browser_said = true;
 	browser_get(&state);
@@ -91,7 +95,7 @@ static bool take_config(const uint8_t *p, size_t n)
 		return false;
 	if (opt.identity)
 		identity_apply(&config);
-	configured = true;
+	configured = ready_said = true;
 	send_ready();
 	note_set_sink(send_log, NULL);
 	browser_said = false;
@@ -156,6 +160,7 @@ static bool on_frame(void *data, uint8_t type, const uint8_t *p, size_t n)
 static void on_closed(void *data)
 {
 	control = NULL;
+	ready_said = false;
 	note_set_sink(NULL, NULL);
 }
 
@@ -173,6 +178,7 @@ void control_new(struct conn *conn)
 	if (control)
 		conn_finish(control);
 	note_set_sink(NULL, NULL);
+	ready_said = false;
 	control = conn;
 	conn_own(conn, &handlers, NULL);
 }

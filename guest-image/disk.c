@@ -56,13 +56,14 @@ static int run_tool(const char *tools, const char *const argv[])
 
 static int make(const char *device, const char *tools, struct err *err)
 {
-	const char *const argv[] = {"/usr/sbin/mkfs.ext4", "-q", "-F", "-L", "berth", "-m", "0", "-E",
-		"lazy_itable_init=1,lazy_journal_init=1,nodiscard", device, NULL};
+	const char *const argv[] = {"/usr/sbin/mkfs.ext4", "-q", "-F", "-L", "berth", "-m", "0",
+		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", device, NULL};
 	int status = run_tool(tools, argv);
 
 	if (status == 0)
 		return 0;
-	return err_set(err, EIO, "cannot make a file system on %s: mkfs.ext4 ended with %d", device, status);
+	return err_set(err, EIO, "cannot make a file system on %s: mkfs.ext4 ended with %d", device,
+		status);
 }
 
 static int check(const char *device, const char *tools, struct err *err)
@@ -77,7 +78,8 @@ static int check(const char *device, const char *tools, struct err *err)
 	status = run_tool(tools, repair);
 	note("e2fsck -y ended with %d", status);
 	if (status < 0 || status & ~(1 | FSCK_REBOOT))
-		return err_set(err, EIO, "the file system on %s cannot be repaired (e2fsck: %d)", device, status);
+		return err_set(err, EIO, "the file system on %s cannot be repaired (e2fsck: %d)",
+			device, status);
 	return 0;
 }
 
@@ -102,5 +104,6 @@ int disk_prepare(const char *device, const char *tools, int *ret_fresh, struct e
 	case DISK_FOREIGN:
 		break;
 	}
-	return err_set(err, EINVAL, "%s holds something that is no ext4 file system; left alone", device);
+	return err_set(
+		err, EINVAL, "%s holds something that is no ext4 file system; left alone", device);
 }

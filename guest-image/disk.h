@@ -19,8 +19,8 @@ enum disk_state {
 enum disk_state disk_state_of(const uint8_t head[DISK_HEAD]);
 
 /*
- * Makes the file system on `device` if it is blank, checks it if it is damaged. The tools run from `tools`, a root
- * file system with /dev mounted in it. *ret_fresh: 1 if made.
+ * Makes the file system on `device` if it is blank, checks it if it is damaged. The tools run from
+ * `tools`, a root file system with /dev mounted in it. *ret_fresh: 1 if made.
  */
 int disk_prepare(const char *device, const char *tools, int *ret_fresh, struct err *err);
 

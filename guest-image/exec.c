@@ -1,15 +1,15 @@
 /* One command on one connection: started as a user, its streams carried both ways. */
 /*
- * Theory of operation. States: waiting for GUEST_EXEC_START -> starting (until exec has succeeded) -> running -> the
- * command has ended and its output is drained -> done. Everything hangs on one struct that is freed when its last
- * handle is closed.
+ * Theory of operation. States: waiting for GUEST_EXEC_START -> starting (until exec has succeeded)
+ * -> running -> the command has ended and its output is drained -> done. Everything hangs on one
+ * struct that is freed when its last handle is closed.
  *
  *   peer --STDIN--> input pipe   (over EXEC_STDIN_HIGH waiting: conn_pause)
  *   peer <--STDOUT, STDERR-- output pipes   (over CONN_QUEUE_HIGH waiting: they are not read)
  *
- * With a terminal there is one descriptor for both. A connection that closes takes the command's process group along. A
- * command that ended while something it left in the background still holds its output is over EXEC_DRAIN_MS after the
- * last byte.
+ * With a terminal there is one descriptor for both. A connection that closes takes the command's
+ * process group along. A command that ended while something it left in the background still holds
+ * its output is over EXEC_DRAIN_MS after the last byte.
  */
 #include "exec.h"
 
@@ -251,7 +251,8 @@ static void stream_open(struct stream *s, struct exec *e, enum guest_type type, 
 
 struct ends {
 	int in, out, err; /* the command's */
-	int to, from, from_err; /* ours; with a terminal `from` is its master and the others are -1 */
+	int to, from,
+		from_err; /* ours; with a terminal `from` is its master and the others are -1 */
 };
 
 static void ends_done(struct ends *p)
@@ -318,16 +319,19 @@ static bool given(const struct guest_exec *x, const char *name)
 	return false;
 }
 
-/* The environment: what is asked for over what every command has. Both lists are the caller's to free. */
+/* The environment: what is asked for over what every command has. Both lists are the caller's to
+ * free. */
 struct environment {
 	char *ours[8];
 	const char *list[GUEST_ARGS_MAX + 9];
 };
 
-static void environment_init(struct environment *env, const struct guest_exec *x, const struct user *u, bool tty)
+static void environment_init(
+	struct environment *env, const struct guest_exec *x, const struct user *u, bool tty)
 {
-	const char *const defaults[][2] = {{"HOME", u->home}, {"USER", u->name}, {"LOGNAME", u->name},
-		{"SHELL", *u->shell ? u->shell : "/bin/sh"}, {"LANG", "C.UTF-8"},
+	const char *const defaults[][2] = {{"HOME", u->home}, {"USER", u->name},
+		{"LOGNAME", u->name}, {"SHELL", *u->shell ? u->shell : "/bin/sh"},
+		{"LANG", "C.UTF-8"},
 		{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		{"TERM", tty ? "xterm-256color" : "dumb"}};
 	size_t n = 0;
@@ -335,7 +339,8 @@ static void environment_init(struct environment *env, const struct guest_exec *x
 	*env = (struct environment){0};
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
 		if (!given(x, defaults[i][0]))
-			env->list[n++] = env->ours[i] = xasprintf("%s=%s", defaults[i][0], defaults[i][1]);
+			env->list[n++] = env->ours[i] =
+				xasprintf("%s=%s", defaults[i][0], defaults[i][1]);
 	for (size_t i = 0; i < x->envc; i++)
 		env->list[n++] = x->env[i];
 }
@@ -363,8 +368,16 @@ static void launch(struct exec *e, const struct guest_exec *x, const struct user
 	int status;
 
 	environment_init(&env, x, u, e->tty);
-	e->pid = child_start(&(struct child_spec){.user = u, .cwd = *x->cwd ? x->cwd : NULL, .argv = x->argv, .env = env.list,
-		.in = p->in, .out = p->out, .err = p->err, .tty = e->tty, .self = self ? self_fd : -1}, &status, &err);
+	e->pid = child_start(&(struct child_spec){.user = u,
+				     .cwd = *x->cwd ? x->cwd : NULL,
+				     .argv = x->argv,
+				     .env = env.list,
+				     .in = p->in,
+				     .out = p->out,
+				     .err = p->err,
+				     .tty = e->tty,
+				     .self = self ? self_fd : -1},
+		&status, &err);
 	environment_done(&env);
 	if (e->pid < 0) {
 		e->pid = 0;
@@ -532,7 +545,8 @@ static void on_conn_closed(void *data)
 	finish(e);
 }
 
-static const struct conn_handlers handlers = {.frame = on_frame, .drained = on_drained, .closed = on_conn_closed};
+static const struct conn_handlers handlers = {
+	.frame = on_frame, .drained = on_drained, .closed = on_conn_closed};
 
 void exec_new(uv_loop_t *loop, struct conn *conn)
 {

@@ -1,4 +1,5 @@
-/* `berth-init file VERB PATH [ARG]`: one file operation with the rights of the user it runs as (docs/internals.md). */
+/* `berth-init file VERB PATH [ARG]`: one file operation with the rights of the user it runs as
+ * (docs/internals.md). */
 #include "file.h"
 
 #include <dirent.h>
@@ -21,9 +22,10 @@ static int status_of(int code)
 {
 	static const struct {
 		int code, status;
-	} rows[] = {{ENOENT, FILE_NOT_FOUND}, {EACCES, FILE_NOT_PERMITTED}, {EPERM, FILE_NOT_PERMITTED},
-		{EROFS, FILE_NOT_PERMITTED}, {EISDIR, FILE_IS_FOLDER}, {ENOTDIR, FILE_NO_FOLDER},
-		{ENOSPC, FILE_NO_SPACE}, {EDQUOT, FILE_NO_SPACE}, {EEXIST, FILE_EXISTS}, {ENOTEMPTY, FILE_EXISTS}};
+	} rows[] = {{ENOENT, FILE_NOT_FOUND}, {EACCES, FILE_NOT_PERMITTED},
+		{EPERM, FILE_NOT_PERMITTED}, {EROFS, FILE_NOT_PERMITTED}, {EISDIR, FILE_IS_FOLDER},
+		{ENOTDIR, FILE_NO_FOLDER}, {ENOSPC, FILE_NO_SPACE}, {EDQUOT, FILE_NO_SPACE},
+		{EEXIST, FILE_EXISTS}, {ENOTEMPTY, FILE_EXISTS}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (rows[i].code == code)
@@ -91,7 +93,8 @@ static int make_parents(const char *path)
 	return 0;
 }
 
-/* Opens a new file beside path: without a name where the file system can do that, else with *temporary. */
+/* Opens a new file beside path: without a name where the file system can do that, else with
+ * *temporary. */
 static int open_beside(const char *path, char **temporary)
 {
 	AUTOFREE char *folder = xstrdup(path);
@@ -187,7 +190,8 @@ static int need_folder(const char *path)
 
 static int do_tar(const char *path, const char *arg)
 {
-	const char *const argv[] = {"tar", "-c", "-f", "-", "--sparse", "--format=posix", "-C", path, ".", NULL};
+	const char *const argv[] = {
+		"tar", "-c", "-f", "-", "--sparse", "--format=posix", "-C", path, ".", NULL};
 	int r = need_folder(path);
 
 	return r == FILE_DONE ? run_tar(path, argv) : r;
@@ -196,8 +200,8 @@ static int do_tar(const char *path, const char *arg)
 static int do_untar(const char *path, const char *arg)
 {
 	/* tar itself refuses members that would leave the folder, by name or by link. */
-	const char *const argv[] = {"tar", "-x", "-f", "-", "--no-same-owner", "--no-overwrite-dir", "--delay-directory-restore",
-		"-C", path, NULL};
+	const char *const argv[] = {"tar", "-x", "-f", "-", "--no-same-owner", "--no-overwrite-dir",
+		"--delay-directory-restore", "-C", path, NULL};
 	AUTOFREE char *folder = xasprintf("%s/", path);
 	int r = make_parents(folder);
 
@@ -209,19 +213,10 @@ static int do_untar(const char *path, const char *arg)
 
 static char type_of(mode_t mode)
 {
-	static const struct {
-		mode_t type;
-		char c;
-	} rows[] = {{S_IFREG, 'f'}, {S_IFDIR, 'd'}, {S_IFLNK, 'l'}, {S_IFIFO, 'p'}, {S_IFSOCK, 's'}, {S_IFBLK, 'b'},
-		{S_IFCHR, 'c'}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if ((mode & S_IFMT) == rows[i].type)
-			return rows[i].c;
-	return '?';
+	return S_ISREG(mode) ? 'f' : S_ISDIR(mode) ? 'd' : S_ISLNK(mode) ? 'l' : 'o';
 }
 
-/* "type mode size mtime name\0": a letter as find(1) prints it, octal, bytes, seconds since 1970. */
+/* "type mode size mtime name\0": f, d, l or o (other); octal; bytes; seconds since 1970. */
 static int do_list(const char *path, const char *arg)
 {
 	struct dirent **entries;
@@ -233,9 +228,11 @@ static int do_list(const char *path, const char *arg)
 	for (int i = 0; i < n; i++) {
 		AUTOFREE char *full = xasprintf("%s/%s", path, entries[i]->d_name);
 
-		if (!streq(entries[i]->d_name, ".") && !streq(entries[i]->d_name, "..") && lstat(full, &st) == 0)
-			printf("%c %04o %lld %lld %s%c", type_of(st.st_mode), st.st_mode & 07777u, (long long)st.st_size,
-				(long long)st.st_mtime, entries[i]->d_name, 0);
+		if (!streq(entries[i]->d_name, ".") && !streq(entries[i]->d_name, "..") &&
+			lstat(full, &st) == 0)
+			printf("%c %04o %lld %lld %s%c", type_of(st.st_mode), st.st_mode & 07777u,
+				(long long)st.st_size, (long long)MAX(st.st_mtime, 0),
+				entries[i]->d_name, 0);
 		free(entries[i]);
 	}
 	free(entries);
@@ -259,7 +256,8 @@ static int do_rm(const char *path, const char *arg)
 static const struct {
 	const char *name;
 	int (*run)(const char *path, const char *arg);
-} verbs[] = {{"get", do_get}, {"put", do_put}, {"tar", do_tar}, {"untar", do_untar}, {"list", do_list}, {"rm", do_rm}};
+} verbs[] = {{"get", do_get}, {"put", do_put}, {"tar", do_tar}, {"untar", do_untar},
+	{"list", do_list}, {"rm", do_rm}};
 
 int file_main(int argc, char **argv)
 {

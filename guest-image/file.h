@@ -1,4 +1,5 @@
-/* `berth-init file VERB PATH [ARG]`: one file operation with the rights of the user it runs as (docs/internals.md). */
+/* `berth-init file VERB PATH [ARG]`: one file operation with the rights of the user it runs as
+ * (docs/internals.md). */
 #ifndef BERTH_INIT_FILE_H
 #define BERTH_INIT_FILE_H
 

@@ -24,7 +24,8 @@ static uv_timer_t timer;
 static uint64_t deadline;
 static bool killed;
 
-/* The agent's ext4 is left with nothing in its journal, so that the next boot has nothing to repair. */
+/* The agent's ext4 is left with nothing in its journal, so that the next boot has nothing to
+ * repair. */
 static void close_disk(void)
 {
 	AUTOFD int fd = -1;

@@ -45,7 +45,8 @@ char *identity_hosts(const char *old, const char *hostname)
 	while (*old) {
 		size_t n = strcspn(old, "\n");
 
-		if (!starts_with(old, HOSTS_OURS " ") && !starts_with(old, HOSTS_OURS "\t") && n > 0) {
+		if (!starts_with(old, HOSTS_OURS " ") && !starts_with(old, HOSTS_OURS "\t") &&
+			n > 0) {
 			buf_add(&b, old, n);
 			buf_add_str(&b, "\n");
 		}

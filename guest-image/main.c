@@ -67,9 +67,11 @@ static void on_shutdown(void *data)
 	halt_start(data);
 }
 
-static int serve(uv_loop_t *loop, const struct server_options *options, struct control_options *control, struct err *err)
+static int serve(uv_loop_t *loop, const struct server_options *options,
+	struct control_options *control, struct err *err)
 {
-	static const struct browser_options browser = {.etc = "/etc", .port = BROWSER_PORT, .changed = on_browser};
+	static const struct browser_options browser = {
+		.etc = "/etc", .port = BROWSER_PORT, .changed = on_browser};
 
 	if (child_reaper_init(loop, err) < 0)
 		return err->code;
@@ -89,8 +91,12 @@ __attribute__((noreturn)) static void give_up(const struct err *err)
 
 __attribute__((noreturn)) static void run_init(void)
 {
-	static const struct server_options options = {.address = GUEST_ADDR, .device = NET_DEVICE, .peer = GUEST_HOST_ADDR,
-		.port = GUEST_PORT, .cdp_port = GUEST_CDP_PORT, .browser_port = BROWSER_PORT};
+	static const struct server_options options = {.address = GUEST_ADDR,
+		.device = NET_DEVICE,
+		.peer = GUEST_HOST_ADDR,
+		.port = GUEST_PORT,
+		.cdp_port = GUEST_CDP_PORT,
+		.browser_port = BROWSER_PORT};
 	struct control_options control = {.kernel_ms = since_boot_ms(), .identity = true};
 	int fresh = 0, self;
 	struct err err;

@@ -60,7 +60,8 @@ static int address(int sock, struct err *err)
 
 static int neighbour(int sock, struct err *err)
 {
-	struct arpreq arp = {.arp_pa = ipv4(inet_addr(GUEST_HOST_ADDR)), .arp_flags = ATF_COM | ATF_PERM};
+	struct arpreq arp = {
+		.arp_pa = ipv4(inet_addr(GUEST_HOST_ADDR)), .arp_flags = ATF_COM | ATF_PERM};
 	struct ether_addr mac;
 
 	if (!ether_aton_r(GUEST_HOST_MAC, &mac))
@@ -75,8 +76,10 @@ static int neighbour(int sock, struct err *err)
 
 static int route(int sock, struct err *err)
 {
-	struct rtentry rt = {.rt_dst = ipv4(INADDR_ANY), .rt_genmask = ipv4(INADDR_ANY),
-		.rt_gateway = ipv4(inet_addr(GUEST_HOST_ADDR)), .rt_flags = RTF_UP | RTF_GATEWAY};
+	struct rtentry rt = {.rt_dst = ipv4(INADDR_ANY),
+		.rt_genmask = ipv4(INADDR_ANY),
+		.rt_gateway = ipv4(inet_addr(GUEST_HOST_ADDR)),
+		.rt_flags = RTF_UP | RTF_GATEWAY};
 
 	if (ioctl(sock, SIOCADDRT, &rt) < 0 && errno != EEXIST)
 		return err_sys(err, "cannot set the default route");

@@ -1,8 +1,10 @@
-/* The way to Chromium: each connection to GUEST_CDP_PORT becomes one to its DevTools port on loopback. */
+/* The way to Chromium: each connection to GUEST_CDP_PORT becomes one to its DevTools port on
+ * loopback. */
 /*
- * Theory of operation. A pair of sockets; what is read from one is written to the other as it is. While more than
- * RELAY_QUEUE_HIGH bytes wait for one side, the other side is not read. The end of one side's stream is passed on as a
- * half-close; when both have ended, or one fails, the pair goes.
+ * Theory of operation. A pair of sockets; what is read from one is written to the other as it is.
+ * While more than RELAY_QUEUE_HIGH bytes wait for one side, the other side is not read. The end of
+ * one side's stream is passed on as a half-close; when both have ended, or one fails, the pair
+ * goes.
  */
 #include "relay.h"
 
@@ -172,7 +174,8 @@ void relay_accept(uv_stream_t *listener, uint16_t port, bool (*allowed)(int fd))
 	uv_ip4_addr("127.0.0.1", port, &to);
 	if (uv_accept(listener, (uv_stream_t *)&p->client.tcp) < 0 ||
 		uv_fileno((uv_handle_t *)&p->client.tcp, &fd) < 0 || !allowed(fd) ||
-		uv_tcp_connect(&p->connecting, &p->browser.tcp, (struct sockaddr *)&to, on_connected) < 0) {
+		uv_tcp_connect(&p->connecting, &p->browser.tcp, (struct sockaddr *)&to,
+			on_connected) < 0) {
 		pair_close(p);
 		return;
 	}

@@ -80,7 +80,8 @@ static void on_cdp(uv_stream_t *listener, int status)
 		relay_accept(listener, opt->browser_port, peer_allowed);
 }
 
-static int listen_on(uv_loop_t *loop, uv_tcp_t *tcp, uint16_t port, uv_connection_cb cb, struct err *err)
+static int listen_on(
+	uv_loop_t *loop, uv_tcp_t *tcp, uint16_t port, uv_connection_cb cb, struct err *err)
 {
 	struct sockaddr_in at;
 	uv_os_fd_t fd;
@@ -91,14 +92,17 @@ static int listen_on(uv_loop_t *loop, uv_tcp_t *tcp, uint16_t port, uv_connectio
 		r = uv_ip4_addr(opt->address, port, &at);
 	if (r == 0)
 		r = uv_fileno((uv_handle_t *)tcp, &fd);
-	if (r == 0 && opt->device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, opt->device, (socklen_t)strlen(opt->device)) < 0)
+	if (r == 0 && opt->device &&
+		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, opt->device,
+			(socklen_t)strlen(opt->device)) < 0)
 		return err_sys(err, "cannot bind to %s", opt->device);
 	if (r == 0)
 		r = uv_tcp_bind(tcp, (struct sockaddr *)&at, 0);
 	if (r == 0)
 		r = uv_listen((uv_stream_t *)tcp, BACKLOG, cb);
 	if (r < 0)
-		return err_set(err, r, "cannot listen on %s:%u: %s", opt->address, port, uv_strerror(r));
+		return err_set(
+			err, r, "cannot listen on %s:%u: %s", opt->address, port, uv_strerror(r));
 	return 0;
 }
 

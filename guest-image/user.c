@@ -34,7 +34,8 @@ static void find_groups(const char *etc, struct user *u)
 	u->groups[u->n_groups++] = u->gid;
 	while (f && fgetgrent_r(f, &g, line, sizeof(line), &found) == 0)
 		for (char **m = g.gr_mem; *m; m++)
-			if (streq(*m, u->name) && g.gr_gid != u->gid && u->n_groups < USER_GROUPS_MAX)
+			if (streq(*m, u->name) && g.gr_gid != u->gid &&
+				u->n_groups < USER_GROUPS_MAX)
 				u->groups[u->n_groups++] = g.gr_gid;
 }
 
@@ -50,9 +51,11 @@ int user_find(const char *etc, const char *name, struct user *ret, struct err *e
 		if (!streq(p.pw_name, name))
 			continue;
 		*ret = (struct user){.uid = p.pw_uid, .gid = p.pw_gid};
-		if (!copy(ret->name, sizeof(ret->name), p.pw_name) || !copy(ret->home, sizeof(ret->home), p.pw_dir) ||
+		if (!copy(ret->name, sizeof(ret->name), p.pw_name) ||
+			!copy(ret->home, sizeof(ret->home), p.pw_dir) ||
 			!copy(ret->shell, sizeof(ret->shell), p.pw_shell))
-			return err_set(err, ENAMETOOLONG, "the entry of the user '%s' is too long", name);
+			return err_set(
+				err, ENAMETOOLONG, "the entry of the user '%s' is too long", name);
 		find_groups(etc, ret);
 		return 0;
 	}

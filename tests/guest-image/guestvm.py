@@ -14,6 +14,7 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+QEMU = os.environ.get("BERTH_TEST_QEMU", "qemu-system-x86_64").split()
 GUEST, HOST, CHANNEL, CDP = "10.0.2.15", "10.0.2.2", 700, 701
 GUEST_MAC, HOST_MAC = "52:54:00:be:00:15", "52:54:00:be:00:02"
 CONTROL, EXEC = 1, 2
@@ -143,7 +144,7 @@ class Guest:
         # Without its frequency the kernel measures the counter against an emulated PIT, and on a busy host gives up and hangs.
         khz = tsc_khz()
         clock = f"tsc=reliable no_timer_check tsc_early_khz={khz} lpj={khz * 4}" if accel.startswith("tcg") else ""
-        argv = ["ip", "netns", "exec", self.name, "qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on", "-accel", accel,
+        argv = ["ip", "netns", "exec", self.name, *QEMU, "-M", "microvm,acpi=on,rtc=on", "-accel", accel,
                 "-cpu", "max", "-m", str(self.memory), "-smp", "2", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot", "-kernel", f"{self.image}/vmlinuz", "-initrd", f"{self.image}/initrd.img",
                 "-append", f"quiet panic=-1 mitigations=off console=ttyS0 {clock} {self.append}".strip(),
