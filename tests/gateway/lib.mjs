@@ -31,7 +31,7 @@ export async function freePort() {
 }
 
 export class World {
-  static async start({ conf = '', daemon = true, cdpPort = 1 } = {}) {
+  static async start({ conf = '', daemon = true, cdpPort = 1, guestPort } = {}) {
     const w = new World();
     w.state = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-gateway-'));
     fs.mkdirSync(path.join(w.state, 'run/control'), { recursive: true, mode: 0o750 });
@@ -39,6 +39,7 @@ export class World {
     if (conf) fs.writeFileSync(path.join(w.state, 'berth.conf'), conf);
     w.guest = await Guest.listen();
     w.cdpPort = cdpPort;
+    w.guestPort = guestPort ?? w.guest.port;
     w.port = await freePort();
     w.log = '';
     w.startGateway();
@@ -69,7 +70,7 @@ export class World {
 
   async startDaemon() {
     this.daemon = spawn(path.join(build, 'cdp-proxy/fake-daemon'),
-      [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guest.port)],
+      [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort)],
       { stdio: ['pipe', 'pipe', 'inherit'] });
     await new Promise((r) => readline.createInterface(this.daemon.stdout).once('line', r));
   }
