@@ -188,7 +188,7 @@ void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct rout
 	cJSON *args = arguments(m);
 	uint64_t limit;
 	struct err err;
-	int r = api_query_number(m, "limit", 1, 20000, &limit, &err);
+	int r = api_query_number(m, "limit", 1, 2000, &limit, &err);
 
 	if (r > 0)
 		cJSON_AddNumberToObject(args, "limit", (double)limit);

@@ -17,7 +17,8 @@
  * at CONN_HIGH_WATER: it comes back with Last-Event-ID and misses nothing.
  */
 #define PING_MS 15000
-#define PAGE 1000
+#define PAGE 1000 /* what berthd gives at once; the most that a list has */
+#define EVENTS_MAX 20000
 #define EARLY_MAX 1000
 
 /* Owned by its connection; in the hub's list until on_close. */
@@ -159,7 +160,7 @@ static cJSON *list_args(const struct follower *f, uint64_t limit)
 	if (f->agent[0])
 		cJSON_AddStringToObject(args, "agent", f->agent);
 	if (limit)
-		cJSON_AddNumberToObject(args, "limit", (double)limit);
+		cJSON_AddNumberToObject(args, "limit", (double)MIN(limit, PAGE));
 	if (f->seq)
 		cJSON_AddNumberToObject(args, "after", (double)f->seq);
 	return args;
@@ -221,7 +222,7 @@ void events_serve(struct gateway *gw, struct http_conn *c, const struct route_ma
 	struct err err;
 	int from = read_after(m, &after, &err);
 
-	if (from < 0 || api_query_number(m, "limit", 1, 20000, &limit, &err) < 0 ||
+	if (from < 0 || api_query_number(m, "limit", 1, EVENTS_MAX, &limit, &err) < 0 ||
 		api_query_number(m, "follow", 0, 1, &follows, &err) < 0) {
 		http_reply_problem(c, &err);
 		return;

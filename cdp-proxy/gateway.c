@@ -119,7 +119,7 @@ static void on_event(void *data, const cJSON *event)
 	const char *type = json_str(event, "type", "");
 
 	if (streq(type, "token.revoked")) {
-		const char *id = json_str(json_get(event, "data"), "id", NULL);
+		const char *id = json_str(event, "detail", NULL);
 
 		auth_forget(gw->auth);
 		if (id)

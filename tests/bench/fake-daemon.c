@@ -256,6 +256,7 @@ static void send_event(char *line)
 	cJSON_AddStringToObject(e, "agent", "demo");
 	data = cJSON_AddObjectToObject(e, "data");
 	cJSON_AddStringToObject(data, "id", line ? line : "");
+	cJSON_AddStringToObject(e, "detail", line ? line : "");
 	cJSON_AddItemToArray(events, e);
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		if (clients[i].ctl && clients[i].events_id > 0)

@@ -176,6 +176,13 @@ test('many slow heads do not lock anybody out', async () => {
   await until('their end', async () => Number(/^berth_gateway_connections (\d+)$/m.exec((await w.get('/metrics')).text)[1]) < 5);
 });
 
+test('it runs with no privilege', { skip: process.getuid() !== 0 }, async () => {
+  const status = process.getBuiltinModule('fs').readFileSync(`/proc/${w.gateway.pid}/status`, 'utf8');
+  for (const line of [/^Uid:\t2\t2\t2\t2$/m, /^Gid:\t2\t2\t2\t2$/m, /^Groups:\s*$/m, /^NoNewPrivs:\t1$/m])
+    assert.match(status, line);
+  for (const set of ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb']) assert.match(status, new RegExp(`^Cap${set}:\\t0{16}$`, 'm'));
+});
+
 test('the start page', async () => {
   const r = await w.get('/', { by: 'start', headers: { host: 'start.berth.internal' } });
   assert.equal(r.status, 200);
