@@ -290,12 +290,14 @@ test('malformed WebSocket frames end that connection, with a close code', { time
     'not UTF-8': frame(0x81, Buffer.from([0x7b, 0xff, 0xfe, 0x7d])),
     'UTF-8 broken over fragments': Buffer.concat([frame(0x01, Buffer.from([0x22, 0xe3, 0x81])), frame(0x80, Buffer.from([0x22]))]),
   };
+  const wrong = [];
   for (const [what, bytes] of Object.entries(bad)) {
     const r = await rawWs(bytes);
     assert.match(r.text, /^HTTP\/1\.1 101/, what);
-    assert.notEqual(r.how, 'silent', `${what}: the connection stayed open`);
-    assert.doesNotMatch(r.text, /"result"/, what);
+    if (r.how === 'silent') wrong.push(`${what}: the connection stayed open`);
+    if (/"result"/.test(r.text)) wrong.push(`${what}: it was answered`);
   }
+  assert.deepEqual(wrong, []);
   const fragments = Buffer.concat([frame(0x01, text.subarray(0, 10)), frame(0x00, text.subarray(10, 11)), frame(0x89, Buffer.from('p')), frame(0x00, Buffer.alloc(0)), frame(0x80, text.subarray(11))]);
   assert.match((await rawWs(fragments)).text, /"id":1,"result"/);
   await nobodyNoticed();
