@@ -37,7 +37,7 @@ unit_tests() { # NAME
 # Runs every test of a folder: executables named run*, then *.test.mjs through node.
 folder_tests() { # DIR PREFIX
 	local status=0 files
-	export BERTH_PREFIX=$2
+	export BERTH_PREFIX=$2 BERTH_BUILD=${2%/root}
 	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/images}
 	for script in "$1"/run*; do
 		[ -x "$script" ] || continue
