@@ -30,6 +30,7 @@
 #include "cgroup.h"
 #include "house.h"
 #include "netns.h"
+#include "process.h"
 #include "qemu_args.h"
 #include "util.h"
 
@@ -187,12 +188,26 @@ static void place_fds(const struct sandbox *s, int pipe_fd)
 	fcntl(PIPE_FD, F_SETFD, FD_CLOEXEC);
 }
 
-__attribute__((noreturn)) static void child(
-	const struct sandbox *s, const char *room, int ns, const int *cgroup, int pipe_fd)
+/*
+ * Waits until the parent has written this process down: if the parent dies before, nobody would ever
+ * find it.
+ */
+static void wait_until_known(const int go[2])
+{
+	char byte;
+
+	close(go[1]);
+	if (read(go[0], &byte, 1) != 1)
+		_exit(125);
+}
+
+__attribute__((noreturn)) static void child(const struct sandbox *s, const char *room, int ns,
+	const int *cgroup, int pipe_fd, const int go[2])
 {
 	sigset_t none;
 	int ns_high = fcntl(ns, F_DUPFD_CLOEXEC, 70), groups[CGROUP_FOLDERS];
 
+	wait_until_known(go);
 	for (int i = 0; i < CGROUP_FOLDERS; i++)
 		groups[i] = cgroup[i] < 0 ? -1 : fcntl(cgroup[i], F_DUPFD_CLOEXEC, 70);
 	place_fds(s, pipe_fd);
@@ -245,12 +260,26 @@ static pid_t fork_alone(void)
 	return (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
+/* Writes the child down, then lets it go on. */
+static int make_known(const struct sandbox *s, pid_t pid, int let_go, struct err *err)
+{
+	int r = s->pid_file ? process_write_file(s->pid_file, pid, err) : 0;
+
+	if (r == 0 && write_all(let_go, "", 1) < 0)
+		r = err_set(err, EPIPE, "the process that should become QEMU died");
+	if (r < 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return r;
+}
+
 int sandbox_spawn(const struct sandbox *s, pid_t *ret, struct err *err)
 {
 	AUTOFREE char *room = xasprintf("%s/run/agents/%s", s->state, s->id);
 	AUTOFD int ns = netns_open(s->state, s->id, err);
-	AUTOFD int told = -1;
-	int cgroup[CGROUP_FOLDERS], ends[2], r;
+	AUTOFD int told = -1, let_go = -1;
+	int cgroup[CGROUP_FOLDERS], ends[2], go[2], r;
 	pid_t pid;
 
 	if (ns < 0)
@@ -258,15 +287,19 @@ int sandbox_spawn(const struct sandbox *s, pid_t *ret, struct err *err)
 	r = cgroup_open(s->state, s->id, cgroup, err);
 	if (r < 0)
 		return r;
-	r = pipe2(ends, O_CLOEXEC) < 0 ? err_sys(err, "cannot make a pipe") : 0;
+	r = pipe2(ends, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0
+		    ? err_sys(err, "cannot make a pipe")
+		    : 0;
 	house_has_ids(); /* looked up here, not after the fork */
 	pid = r < 0 ? -1 : fork_alone();
 	if (pid == 0)
-		child(s, room, ns, cgroup, ends[1]);
+		child(s, room, ns, cgroup, ends[1], go);
 	if (r == 0) {
 		close(ends[1]);
 		told = ends[0];
-		r = pid < 0 ? err_sys(err, "cannot fork") : 0;
+		close(go[0]);
+		let_go = go[1];
+		r = pid < 0 ? err_sys(err, "cannot fork") : make_known(s, pid, let_go, err);
 	}
 	for (int i = 0; i < CGROUP_FOLDERS; i++)
 		if (cgroup[i] >= 0)

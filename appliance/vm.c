@@ -425,6 +425,7 @@ static int open_kvm(struct vm *vm, const char *state, struct gifts *g, struct er
 static int spawn_qemu(
 	struct vm *vm, const struct vm_spec *spec, const struct gifts *g, struct err *err)
 {
+	AUTOFREE char *pid_file = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
 	AUTOFREE char *agent_dir = path_in(spec->state, "agents/%s", spec->id);
 	const char *disk = strrchr(spec->disk, '/');
 	AUTOFREE char *disk_inside = xasprintf(SANDBOX_AGENT "/%s", disk ? disk + 1 : spec->disk);
@@ -447,7 +448,8 @@ static int spawn_qemu(
 		.tap_fd = g->tap,
 		.qmp_fd = g->qmp,
 		.log_fd = g->log,
-		.kvm_fd = g->kvm};
+		.kvm_fd = g->kvm,
+		.pid_file = pid_file};
 	char *argv[QEMU_ARGS_MAX];
 	int r = qemu_args_make(&args, argv);
 
@@ -464,7 +466,6 @@ static int start(struct vm *vm, const struct vm_spec *spec, struct err *err)
 		.memory_bytes = ((uint64_t)spec->memory_mib << 20) + OVERHEAD_BYTES,
 		.cpus = spec->cpus,
 		.pids = PIDS_MAX};
-	AUTOFREE char *pid_file = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
 	struct gifts gifts;
 	int r = gifts_make(&gifts, vm, spec, err);
 
@@ -479,7 +480,7 @@ static int start(struct vm *vm, const struct vm_spec *spec, struct err *err)
 		return r;
 	vm->pidfd = process_pidfd(vm->pid);
 	r = vm->pidfd < 0 ? err_set(err, vm->pidfd, "QEMU of agent %s ended at once", spec->name)
-			  : process_write_file(pid_file, vm->pid, err);
+			  : 0;
 	if (r == 0)
 		r = begin_watching(vm, spec, err);
 	if (r < 0 && vm->pidfd >= 0) {
