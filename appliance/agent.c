@@ -97,12 +97,25 @@ void agent_save(struct agent *a)
 		log_error("%s: %s", a->rec.name, err.msg);
 }
 
+/* Nobody asked for these, whoever asked for something last. */
+static bool by_itself(const char *type)
+{
+	static const char *const types[] = {
+		"agent.crashed", "agent.hung", "policy.up", "policy.down"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (streq(type, types[i]))
+			return true;
+	return starts_with(type, "guest.") || starts_with(type, "browser.") ||
+	       starts_with(type, "egress.");
+}
+
 void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt, ...)
 {
 	struct event_note note = {.type = type,
 		.agent = a->rec.name,
 		.agent_id = a->rec.id,
-		.by = a->by,
+		.by = by_itself(type) ? "" : a->by,
 		.data = data};
 	char detail[1200];
 	va_list ap;

@@ -39,7 +39,9 @@ struct agent {
 	char by[80];          /* who asked last, "" for nobody */
 	int browser;          /* enum guest_browser_state */
 	unsigned browser_restarts;
-	bool adopted; /* until the guest is ready: this boot is not a new one */
+	bool policy_down;   /* told so, and not yet that it is back */
+	bool browser_known; /* an earlier daemon has told that the browser is up */
+	bool adopted;       /* until the guest is ready: this boot is not a new one */
 	enum agent_input inputs[INPUTS_MAX];
 	size_t n_inputs;
 	bool feeding;

@@ -139,10 +139,12 @@ static void do_prepare(struct agent *a)
 static void on_policy_up(void *data)
 {
 	struct agent *a = data;
+	bool was_down = a->policy_down;
 
+	a->policy_down = false;
 	if (a->phase == PHASE_POLICY)
 		agent_feed(a, INPUT_POLICY_READY);
-	else
+	else if (was_down)
 		agent_event(a, "policy.up", NULL, "%s", "");
 }
 
@@ -150,7 +152,10 @@ static void on_policy_down(void *data, const char *detail)
 {
 	struct agent *a = data;
 
-	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail);
+	if (a->phase == PHASE_POLICY)
+		snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail);
+	else
+		a->policy_down = true;
 	agent_event(a, "policy.down", NULL, "berth-policy %s", detail);
 }
 
@@ -198,12 +203,15 @@ static void on_vm_browser(void *data, const struct guest_browser *browser)
 		return;
 	a->browser = (int)browser->state;
 	a->browser_restarts = browser->restarts % 1000000;
-	if (was != a->browser && types[a->browser]) {
+	/* What an adopted guest says first is no news. */
+	if (was != a->browser && types[a->browser] &&
+		!(a->browser_known && a->browser == GUEST_BROWSER_UP)) {
 		cJSON *o = cJSON_CreateObject();
 
 		cJSON_AddNumberToObject(o, "restarts", browser->restarts);
 		agent_event(a, types[a->browser], o, "%s", "");
 	}
+	a->browser_known = false;
 	if (a->browser == GUEST_BROWSER_UP && a->phase == PHASE_RUNNING && a->rec.detail[0])
 		set_state(a, "running", "");
 	if (a->browser == GUEST_BROWSER_UP)
@@ -311,7 +319,7 @@ static void do_vm(struct agent *a)
 	agent_save(a);
 	a->browser = GUEST_BROWSER_STARTING;
 	a->browser_restarts = 0;
-	a->adopted = false;
+	a->adopted = a->browser_known = false;
 	if (vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, &a->err) < 0) {
 		a->vm = NULL;
 		failed(a);
@@ -332,7 +340,7 @@ int agent_adopt_vm(struct agent *a, struct err *err)
 		a->vm = NULL;
 		return r;
 	}
-	a->adopted = streq(a->rec.state, "running");
+	a->adopted = a->browser_known = streq(a->rec.state, "running");
 	a->browser = GUEST_BROWSER_STARTING;
 	a->phase = PHASE_BOOT;
 	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
@@ -365,6 +373,7 @@ static void do_up(struct agent *a, bool late)
 		agent_event(a, "browser.down", NULL, "%s", detail);
 		set_state(a, "running", detail);
 	}
+	a->by[0] = 0; /* what happens from now on is nobody's doing */
 	answer(a, MASK_START, a, NULL);
 }
 
@@ -447,6 +456,7 @@ static void do_backoff(struct agent *a)
 	struct err err;
 
 	crashed_error(a, &err, "; it is being restarted");
+	a->by[0] = 0;
 	a->rec.restarts++;
 	set_state(a, "stopped", err.msg);
 	answer(a, MASK_START, a, &err);

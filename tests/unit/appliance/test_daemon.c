@@ -883,6 +883,19 @@ struct scenario {
 	bool removed, stopped; /* afterwards, if the operation was accepted; otherwise it runs */
 };
 
+/* Its phase is in state_detail while it is on the way to another. */
+static bool settled(const cJSON *a)
+{
+	const char *state = json_str(a, "state", "");
+
+	if (streq(state, "failed"))
+		return true;
+	if (json_str(a, "state_detail", "")[0])
+		return false;
+	return streq(state, "stopped") ||
+	       (streq(state, "running") && streq(json_str(a, "browser", ""), "up"));
+}
+
 /*
  * Starts with the agent there (or not), kills the daemon at its n-th step (or, n 0, after us
  * microseconds), and looks at what the next one makes of it.
@@ -928,10 +941,7 @@ static bool killed_at(const struct scenario *s, unsigned n, unsigned us)
 		for (int i = 0; i < 1000 && moving; i++) {
 			list = call("agent.list", "{}");
 			a = cJSON_GetArrayItem(json_get(json_get(list, "ok"), "agents"), 0);
-			moving = a && !streq(json_str(a, "browser", ""), "up") &&
-				 !(streq(json_str(a, "state", ""), "stopped") &&
-					 !json_str(a, "state_detail", "")[0]) &&
-				 !streq(json_str(a, "state", ""), "failed");
+			moving = a && !settled(a);
 			if (!moving) {
 				const char *state = json_str(a, "state", "none");
 
