@@ -77,30 +77,30 @@ static const struct json_member args_events_unsubscribe[] = {
 
 #define WITH(members) members, ARRAY_SIZE(members)
 static const struct op table[] = {
-	{"status", NULL, 0, op_status},
-	{"shutdown", NULL, 0, op_shutdown},
-	{"token.check", WITH(args_token_check), op_token_check},
-	{"token.create", WITH(args_token_create), op_token_create},
-	{"token.list", NULL, 0, op_token_list},
-	{"token.revoke", WITH(args_token_revoke), op_token_revoke},
-	{"agent.create", WITH(args_agent_create), op_agent_create},
-	{"agent.list", WITH(args_agent_list), op_agent_list},
-	{"agent.get", WITH(args_agent_only), op_agent_get},
-	{"agent.update", WITH(args_agent_update), op_agent_update},
-	{"agent.start", WITH(args_agent_only), op_agent_start},
-	{"agent.stop", WITH(args_agent_stop), op_agent_stop},
-	{"agent.restart", WITH(args_agent_only), op_agent_restart},
-	{"agent.remove", WITH(args_agent_only), op_agent_remove},
-	{"agent.connect", WITH(args_agent_connect), op_agent_connect},
-	{"policy.get", WITH(args_agent_only), op_policy_get},
-	{"policy.set", WITH(args_policy_set), op_policy_set},
-	{"policy.change", WITH(args_policy_change), op_policy_change},
-	{"policy.log", WITH(args_policy_log), op_policy_log},
-	{"image.list", NULL, 0, op_image_list},
-	{"image.remove", WITH(args_image_remove), op_image_remove},
-	{"events.list", WITH(args_events_list), op_events_list},
-	{"events.subscribe", WITH(args_events_subscribe), op_events_subscribe},
-	{"events.unsubscribe", WITH(args_events_unsubscribe), op_events_unsubscribe},
+	{"status", false, NULL, 0, op_status},
+	{"shutdown", true, NULL, 0, op_shutdown},
+	{"token.check", false, WITH(args_token_check), op_token_check},
+	{"token.create", true, WITH(args_token_create), op_token_create},
+	{"token.list", false, NULL, 0, op_token_list},
+	{"token.revoke", true, WITH(args_token_revoke), op_token_revoke},
+	{"agent.create", true, WITH(args_agent_create), op_agent_create},
+	{"agent.list", false, WITH(args_agent_list), op_agent_list},
+	{"agent.get", false, WITH(args_agent_only), op_agent_get},
+	{"agent.update", true, WITH(args_agent_update), op_agent_update},
+	{"agent.start", true, WITH(args_agent_only), op_agent_start},
+	{"agent.stop", true, WITH(args_agent_stop), op_agent_stop},
+	{"agent.restart", true, WITH(args_agent_only), op_agent_restart},
+	{"agent.remove", true, WITH(args_agent_only), op_agent_remove},
+	{"agent.connect", false, WITH(args_agent_connect), op_agent_connect},
+	{"policy.get", false, WITH(args_agent_only), op_policy_get},
+	{"policy.set", true, WITH(args_policy_set), op_policy_set},
+	{"policy.change", true, WITH(args_policy_change), op_policy_change},
+	{"policy.log", false, WITH(args_policy_log), op_policy_log},
+	{"image.list", false, NULL, 0, op_image_list},
+	{"image.remove", true, WITH(args_image_remove), op_image_remove},
+	{"events.list", false, WITH(args_events_list), op_events_list},
+	{"events.subscribe", false, WITH(args_events_subscribe), op_events_subscribe},
+	{"events.unsubscribe", false, WITH(args_events_unsubscribe), op_events_unsubscribe},
 };
 
 const struct op *ops_table(size_t *ret_n)
@@ -127,7 +127,7 @@ void ops_ask(void *data, struct request *r)
 		request_fail(r, &err);
 		return;
 	}
-	if (request_by(r)[0])
+	if (op->changes && request_by(r)[0])
 		log_info("%s, asked by %s", op->name, request_by(r));
 	op->run(data, r);
 }

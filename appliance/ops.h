@@ -7,6 +7,7 @@
 
 struct op {
 	const char *name;
+	bool changes;                      /* something: who asked is logged */
 	const struct json_member *members; /* of args; anything else is refused */
 	size_t n_members;
 	void (*run)(struct daemon *d, struct request *r); /* answers r, now or later */
