@@ -9,7 +9,8 @@
  * finish its making) stop     adopt it, power it off          clean up; a new agent that was not to
  * be started gets its disk remove   adopt it, kill it, remove it    remove it
  *
- * Then everything in STATE/run/ns, STATE/run/agents and STATE/agents that belongs to no agent goes.
+ * Then everything in STATE/run/ns and STATE/run/agents that belongs to no agent goes; a disk in
+ * STATE/agents without a record is laid aside in STATE/lost.
  */
 #include "agent_priv.h"
 #include "cgroup.h"
@@ -109,18 +110,40 @@ static void recover(struct agent *a, uint64_t *delay)
 	}
 }
 
-/* Removes what belongs to the agent that has no record; every part may be missing. */
-static void remove_left(struct agents *all, const char *id)
+/*
+ * No crash of berthd leaves a disk without a record (the record comes first and goes last): the
+ * database was lost or an older one put in its place. The disk may be all that is left of an agent,
+ * so it is laid aside.
+ */
+static void lay_aside(struct agents *all, const char *id)
 {
-	AUTOFREE char *run = path_in(all->state, "run/agents/%s", id),
-		      *disk = path_in(all->state, "agents/%s", id);
+	AUTOFREE char *disk = path_in(all->state, "agents/%s", id);
+	AUTOFREE char *lost = path_in(all->state, "lost"),
+		      *there = path_in(all->state, "lost/%s", id);
 	struct err err = {0};
 
-	log_warning("%s belongs to no agent and is removed", id);
+	if (access(disk, F_OK) < 0)
+		return;
+	if (make_dir(lost, 0700, &err) < 0)
+		log_warning("%s", err.msg);
+	else if (rename(disk, there) < 0)
+		log_warning("cannot move %s to %s: %s", disk, there, strerror(errno));
+	else
+		log_warning("there is no record of agent %s; its disk is in %s now", id, there);
+}
+
+/* Ends and removes what runs for the agent that has no record; every part may be missing. */
+static void remove_left(struct agents *all, const char *id)
+{
+	AUTOFREE char *run = path_in(all->state, "run/agents/%s", id);
+	struct err err = {0};
+
+	log_warning("%s belongs to no agent", id);
 	kill_left(all, id);
 	if (netns_remove(all->state, id, &err) < 0 || cgroup_remove(all->state, id, &err) < 0 ||
-		remove_tree(run, &err) < 0 || remove_tree(disk, &err) < 0)
+		remove_tree(run, &err) < 0)
 		log_warning("%s: %s", id, err.msg);
+	lay_aside(all, id);
 }
 
 static void sweep(struct agents *all, const char *folder)

@@ -500,6 +500,7 @@ static void test_leftovers(void **state)
 	daemon_up();
 	wait_shown("a", "browser", "up");
 	assert_world(1, 1);
+	assert_int_equal(count_files("lost/ag_nobody"), 1); /* a disk is not thrown away */
 }
 
 static void test_second_daemon(void **state)
