@@ -1,4 +1,4 @@
-// Commands and files in a real guest. BERTH_IMAGE: an image's folder (default /tmp/berth-images/latest); needs root and QEMU.
+// Commands and files in a real guest. BERTH_IMAGE: an image's folder; needs root and QEMU.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import crypto from 'node:crypto';
@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test';
 import { World, until } from './lib.mjs';
 import { WebSocket } from './ws.mjs';
 
-const image = process.env.BERTH_IMAGE ?? '/tmp/berth-images/latest';
+const image = process.env.BERTH_IMAGE ?? 'build/images/none';
 const skip = process.getuid() !== 0 ? 'needs root' : !fs.existsSync(path.join(image, 'rootfs.erofs')) ? 'no guest image' : false;
 let w, guest, folder;
 
