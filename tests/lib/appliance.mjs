@@ -102,7 +102,13 @@ export class Appliance {
     assert.ok(PREFIX && fs.existsSync(`${PREFIX}/bin/berth`), 'BERTH_PREFIX must name an installation');
     fs.chmodSync(state, 0o711);
     if (images) {
-      const ids = fs.readdirSync(IMAGES).filter((n) => fs.existsSync(path.join(IMAGES, n, 'manifest.json')));
+      // The newest; older ones lie there when berth-init or the recipe has changed since.
+      const built = (id) => fs.statSync(path.join(IMAGES, id, 'manifest.json')).mtimeMs;
+      const ids = fs
+        .readdirSync(IMAGES)
+        .filter((n) => fs.existsSync(path.join(IMAGES, n, 'manifest.json')))
+        .sort((x, y) => built(y) - built(x))
+        .slice(0, 1);
       assert.ok(ids.length > 0, `${IMAGES} holds no image`);
       fs.mkdirSync(path.join(state, 'images'), { recursive: true });
       for (const id of ids) {
