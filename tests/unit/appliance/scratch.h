@@ -12,7 +12,7 @@
 
 #include "util.h"
 
-static char scratch_path[64];
+__attribute__((weak)) char scratch_path[64]; /* one for all files of a program */
 
 /* A fresh state folder with run/ in it. */
 static inline const char *scratch_new(void)
