@@ -189,8 +189,8 @@ static void place_fds(const struct sandbox *s, int pipe_fd)
 }
 
 /*
- * Waits until the parent has written this process down: if the parent dies before, nobody would ever
- * find it.
+ * Waits until the parent has written this process down: if the parent dies before, nobody would
+ * ever find it.
  */
 static void wait_until_known(const int go[2])
 {

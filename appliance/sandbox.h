@@ -23,7 +23,8 @@ struct sandbox {
 	int tap_fd, qmp_fd, log_fd; /* the caller's; log_fd becomes stdout and stderr */
 	int kvm_fd;                 /* the caller's, or -1 */
 	char *const *argv;
-	const char *pid_file; /* names the process before it becomes QEMU, so that none runs unknown */
+	const char
+		*pid_file; /* names the process before it becomes QEMU, so that none runs unknown */
 };
 
 /*

@@ -4,8 +4,9 @@
 
 #include <uv.h>
 
-#define HALT_TERM_MS 2000 /* for other processes between SIGTERM and SIGKILL, and again after it \
-			   */
+#define HALT_TERM_MS                                                                \
+	2000 /* for other processes between SIGTERM and SIGKILL, and again after it \
+	      */
 
 /* Starts it; a second call does nothing. Only for PID 1: it signals every process. */
 void halt_start(uv_loop_t *loop);
