@@ -102,11 +102,12 @@ export class Appliance {
     assert.ok(PREFIX && fs.existsSync(`${PREFIX}/bin/berth`), 'BERTH_PREFIX must name an installation');
     fs.chmodSync(state, 0o711);
     if (images) {
-      // The newest; older ones lie there when berth-init or the recipe has changed since.
+      // BERTH_TEST_IMAGE names one; else the newest: others lie there from before berth-init or the recipe changed.
       const built = (id) => fs.statSync(path.join(IMAGES, id, 'manifest.json')).mtimeMs;
       const ids = fs
         .readdirSync(IMAGES)
         .filter((n) => fs.existsSync(path.join(IMAGES, n, 'manifest.json')))
+        .filter((n) => n === (process.env.BERTH_TEST_IMAGE ?? n))
         .sort((x, y) => built(y) - built(x))
         .slice(0, 1);
       assert.ok(ids.length > 0, `${IMAGES} holds no image`);

@@ -147,7 +147,9 @@ suite_vm() {
 e2e_image() { # PREFIX
 	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/e2e-images}
 	tests/lib/make-ca "$PWD/build/test-ca" || return
-	"$1/libexec/berth/berth-image-build" --out "$BERTH_TEST_IMAGES" --no-update --ca "$PWD/build/test-ca/ca.crt"
+	BERTH_TEST_IMAGE=$("$1/libexec/berth/berth-image-build" --out "$BERTH_TEST_IMAGES" --no-update \
+		--ca "$PWD/build/test-ca/ca.crt" | tail -n 1) || return
+	export BERTH_TEST_IMAGE
 }
 
 # Each file in a world of its own, so that nothing of one reaches the next.
