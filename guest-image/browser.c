@@ -139,7 +139,7 @@ static void put_line(const char *text, size_t n)
 	int m;
 
 	/* There is no D-Bus in the guest, and each start would say so a dozen times. */
-	if (n == 0 || memmem(text, n, ":dbus/", 6) || memmem(text, n, "/dbus/", 6) ||
+	if (!text || n == 0 || memmem(text, n, ":dbus/", 6) || memmem(text, n, "/dbus/", 6) ||
 		!line_allowed())
 		return;
 	if (b.lines_dropped) {
