@@ -148,7 +148,7 @@ static const struct {
 	[PHASE_STOPPING] = {"stopping", "stop", true},
 	[PHASE_RESTARTING] = {"restarting", "stop", true},
 	[PHASE_REMOVING] = {"being removed", "remove", true},
-	[PHASE_BACKOFF] = {"waiting to be restarted after a crash", NULL, false},
+	[PHASE_BACKOFF] = {"waiting to be started", NULL, false},
 	[PHASE_REMOVED] = {"removed", NULL, false},
 };
 

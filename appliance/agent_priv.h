@@ -42,6 +42,7 @@ struct agent {
 	unsigned browser_restarts;
 	bool policy_down;   /* told so, and not yet that it is back */
 	bool browser_known; /* an earlier daemon has told that the browser is up */
+	bool after_crash;   /* this start is another try, by nobody's wish */
 	bool adopted;       /* until the guest is ready: this boot is not a new one */
 	enum agent_input inputs[INPUTS_MAX];
 	size_t n_inputs;

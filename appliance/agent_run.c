@@ -224,13 +224,21 @@ static void on_vm_ready(void *data, const struct guest_ready *ready)
 	agent_feed(a, INPUT_READY);
 }
 
+/* What a guest says before it has started its browser for the first time: it is down, but it never
+ * ended. No news. */
+static bool not_started(const struct agent *a, const struct guest_browser *b)
+{
+	return a->browser == GUEST_BROWSER_STARTING && b->state == GUEST_BROWSER_DOWN &&
+	       b->restarts == 0 && b->exit_status == 0 && b->signal == 0;
+}
+
 static void on_vm_browser(void *data, const struct guest_browser *browser)
 {
 	static const char *const types[] = {NULL, "browser.up", "browser.down", "browser.gave-up"};
 	struct agent *a = data;
 	int was = a->browser;
 
-	if (browser->state >= ARRAY_SIZE(types))
+	if (browser->state >= ARRAY_SIZE(types) || not_started(a, browser))
 		return;
 	a->browser = (int)browser->state;
 	a->browser_restarts = browser->restarts % 1000000;
@@ -303,6 +311,7 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 
 	vm_free(a->vm);
 	a->vm = NULL;
+	a->adopted = false;
 	a->browser = GUEST_BROWSER_DOWN;
 	watch_timer_stop(a->timer);
 	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail ? detail : "");
@@ -382,6 +391,7 @@ static void do_ready(struct agent *a)
 {
 	if (!a->adopted)
 		a->rec.started_at = realtime_ns();
+	a->after_crash = false;
 	set_state(a, "running", "");
 	if (!a->adopted)
 		agent_event(a, "agent.running", NULL, "%s", "");
@@ -489,6 +499,7 @@ static void do_backoff(struct agent *a)
 
 	crashed_error(a, &err, "; it is being restarted");
 	a->by[0] = 0;
+	a->after_crash = true;
 	a->rec.restarts++;
 	set_state(a, "stopped", err.msg);
 	answer(a, MASK_START, a, &err);
@@ -739,6 +750,7 @@ int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struc
 		return r;
 	if (action == ACTION_PREPARE) {
 		reset_crashes(a);
+		a->after_crash = false;
 		a->err = (struct err){0};
 		a->end_detail[0] = 0;
 		watch_timer_stop(a->timer);

@@ -175,6 +175,8 @@ static void on_tick(uv_timer_t *timer)
 		kill(vm->pid, SIGKILL);
 	else if (vm->ticks == 2)
 		vm->cb.ready(vm->data, &ready);
+	else if (vm->ticks == 3) /* as berth-init does before it starts the browser */
+		vm->cb.browser(vm->data, &(struct guest_browser){.state = GUEST_BROWSER_DOWN});
 	else if (vm->ticks == 4 && !fake.no_browser)
 		vm->cb.browser(vm->data, &browser);
 }
