@@ -40,10 +40,12 @@ struct agent {
 	char by[80];          /* who asked last, "" for nobody */
 	int browser;          /* enum guest_browser_state */
 	unsigned browser_restarts;
-	bool policy_down;   /* told so, and not yet that it is back */
-	bool browser_known; /* an earlier daemon has told that the browser is up */
-	bool after_crash;   /* this start is another try, by nobody's wish */
-	bool adopted;       /* until the guest is ready: this boot is not a new one */
+	uint64_t browser_begun;   /* now_ms() when the guest said that it starts it, 0: not heard */
+	struct guest_ready ready; /* what the guest said of this boot */
+	bool policy_down;         /* told so, and not yet that it is back */
+	bool browser_known;       /* an earlier daemon has told that the browser is up */
+	bool after_crash;         /* this start is another try, by nobody's wish */
+	bool adopted;             /* until the guest is ready: this boot is not a new one */
 	enum agent_input inputs[INPUTS_MAX];
 	size_t n_inputs;
 	bool feeding;

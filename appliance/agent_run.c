@@ -221,6 +221,7 @@ static void on_vm_ready(void *data, const struct guest_ready *ready)
 
 	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",
 		a->rec.name, ready->kernel, ready->kernel_ms, ready->init_ms);
+	a->ready = *ready;
 	agent_feed(a, INPUT_READY);
 }
 
@@ -238,6 +239,9 @@ static void on_vm_browser(void *data, const struct guest_browser *browser)
 	struct agent *a = data;
 	int was = a->browser;
 
+	if (browser->state == GUEST_BROWSER_STARTING)
+		a->browser_begun = now_ms();
+
 	if (browser->state >= ARRAY_SIZE(types) || not_started(a, browser))
 		return;
 	a->browser = (int)browser->state;
@@ -248,6 +252,9 @@ static void on_vm_browser(void *data, const struct guest_browser *browser)
 		cJSON *o = cJSON_CreateObject();
 
 		cJSON_AddNumberToObject(o, "restarts", browser->restarts);
+		if (a->browser == GUEST_BROWSER_UP && a->browser_begun)
+			cJSON_AddNumberToObject(
+				o, "start_ms", (double)(now_ms() - a->browser_begun));
 		agent_event(a, types[a->browser], o, "%s", "");
 	}
 	a->browser_known = false;
@@ -349,6 +356,26 @@ void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct
 	memcpy(ret->machine_id, a->rec.machine_id, sizeof(ret->machine_id));
 }
 
+/* QEMU's program runs from now on. */
+static void tell_booting(struct agent *a)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(o, "pid", vm_pid(a->vm));
+	cJSON_AddStringToObject(o, "accel", vm_accel(a->vm));
+	agent_event(a, "agent.booting", o, "%s", "");
+}
+
+static void tell_running(struct agent *a)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(o, "kernel_ms", a->ready.kernel_ms);
+	cJSON_AddNumberToObject(o, "init_ms", a->ready.init_ms);
+	cJSON_AddBoolToObject(o, "fresh", a->ready.fresh != 0);
+	agent_event(a, "agent.running", o, "%s", "");
+}
+
 static void do_vm(struct agent *a)
 {
 	AUTOFREE char *image = NULL, *disk = NULL;
@@ -359,12 +386,14 @@ static void do_vm(struct agent *a)
 	agent_save(a);
 	a->browser = GUEST_BROWSER_STARTING;
 	a->browser_restarts = 0;
+	a->browser_begun = 0;
 	a->adopted = a->browser_known = false;
 	if (vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, &a->err) < 0) {
 		a->vm = NULL;
 		failed(a);
 		return;
 	}
+	tell_booting(a);
 	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
 }
 
@@ -394,7 +423,7 @@ static void do_ready(struct agent *a)
 	a->after_crash = false;
 	set_state(a, "running", "");
 	if (!a->adopted)
-		agent_event(a, "agent.running", NULL, "%s", "");
+		tell_running(a);
 	a->adopted = false;
 	watch_timer_start(a->timer, a->all->o.config->browser_timeout_s * UINT64_C(1000));
 	if (a->browser == GUEST_BROWSER_UP)
