@@ -68,9 +68,9 @@ export class World {
     return dir;
   }
 
-  async startDaemon() {
+  async startDaemon({ without } = {}) {
     this.daemon = spawn(path.join(build, 'cdp-proxy/fake-daemon'),
-      [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort)],
+      [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort), ...(without ? [without] : [])],
       { stdio: ['pipe', 'pipe', 'inherit'] });
     await new Promise((r) => readline.createInterface(this.daemon.stdout).once('line', r));
   }
