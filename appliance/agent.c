@@ -100,8 +100,8 @@ void agent_save(struct agent *a)
 /* Nobody asked for these, whoever asked for something last. */
 static bool by_itself(const char *type)
 {
-	static const char *const types[] = {
-		"agent.crashed", "agent.hung", "policy.up", "policy.down"};
+	static const char *const types[] = {"agent.crashed", "agent.hung", "agent.paused",
+		"agent.resumed", "policy.up", "policy.down"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (streq(type, types[i]))
