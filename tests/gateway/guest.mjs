@@ -98,7 +98,8 @@ export class Guest {
     const child = spawn(x.argv[0], x.argv.slice(1), { stdio: 'pipe', detached: true, cwd: x.cwd || '/tmp',
       env: { PATH: process.env.PATH, ...Object.fromEntries(x.env.map((e) => [e.slice(0, e.indexOf('=')), e.slice(e.indexOf('=') + 1)])) } });
     s.child = child;
-    child.on('error', () => { s.write(frame(T.FAILED, Buffer.concat([u32(2), Buffer.from(x.argv[0])]))); s.end(); });
+    // In berth-init's own words.
+    child.on('error', () => { s.write(frame(T.FAILED, Buffer.concat([u32(2), Buffer.from('No such file or directory')]))); s.end(); });
     child.on('spawn', () => s.write(frame(T.STARTED, u32(child.pid))));
     child.stdin.on('error', () => {});
     const send = (t, out) => out.on('data', (d) => {
