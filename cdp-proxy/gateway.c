@@ -74,10 +74,20 @@ static int open_unix(struct gateway *gw, const char *path, enum listener_kind ki
 	return 0;
 }
 
+/* Port 0 was asked for: what it became is what the log, and URLs told by the unix socket, say. */
+static void note_port(struct gateway *gw, uint16_t port)
+{
+	char *colon = strrchr(gw->listen, ':');
+	size_t room = sizeof(gw->listen) - (size_t)(colon - gw->listen);
+
+	snprintf(colon, room, ":%u", port);
+}
+
 static int open_sockets(struct gateway *gw, struct err *err)
 {
 	AUTOFREE char *control = path_in(gw->state_dir, "run/control");
-	int fd = entry_listen_tcp(gw->listen, NULL, err);
+	uint16_t port;
+	int fd = entry_listen_tcp(gw->listen, &port, err);
 
 	if (fd < 0) {
 		if (err->code == -EADDRINUSE)
@@ -85,6 +95,7 @@ static int open_sockets(struct gateway *gw, struct err *err)
 				      "in berth.conf");
 		return fd;
 	}
+	note_port(gw, port);
 	entry_open(gw, fd, LISTEN_TCP, NULL);
 	if (make_run_dir(gw, "api", GATEWAY_UID, GATEWAY_UID, 0700, err) < 0 ||
 		make_run_dir(gw, "service", 0, POLICY_GID, 0750, err) < 0 ||

@@ -175,6 +175,20 @@ test('64 clients on one agent, then 429', async () => {
   await until('room', async () => (await w.get('/v1/agents/demo')).status === 200);
 });
 
+test('port 0: the log and the URLs name the real one', async () => {
+  const gone = new Promise((r) => w.gateway.once('exit', r));
+  w.gateway.kill('SIGTERM');
+  await gone;
+  w.log = '';
+  w.startGateway({ listen: '127.0.0.1:0' });
+  const port = await until('the log', () => /listening on 127\.0\.0\.1:(\d+)/.exec(w.log)?.[1]);
+  assert.notEqual(port, '0');
+  assert.equal((await w.get('/healthz', { by: Number(port) })).status, 200);
+  const a = await until('berthd', async () => { const r = await w.get('/v1/agents/demo', { by: 'socket' }); return r.status === 200 && r.json; });
+  assert.ok(a.urls.cdp.startsWith(`ws://127.0.0.1:${port}/`), a.urls.cdp);
+  w.port = Number(port);
+});
+
 test('a port in use: one clear line, status 1', async () => {
   const { execFile } = await import('node:child_process');
   const bin = w.gateway.spawnfile;
