@@ -194,10 +194,15 @@ test('a guest that does not read stops the client, not the gateway', async () =>
   await until('the start', () => w.guest.lastStart?.argv[0] === 'sleep');
   let sent = 0;
   const block = Buffer.alloc(65536);
-  for (let i = 0; i < 2000 && s.ws.socket.writableLength < 4e6; i++) { s.stdin(block); sent += 65536; await new Promise(setImmediate); }
-  await sleep(300);
-  assert.ok(s.ws.socket.writableLength > 0, 'everything went through');
-  assert.ok(sent < 60e6, `${sent}`);
+  // The kernel's buffers on the way hold much, and grow: until nothing has moved for a second.
+  for (let still = 0; still < 5 && sent < 200e6;) {
+    const before = s.ws.socket.writableLength;
+    for (let i = 0; i < 100 && s.ws.socket.writableLength < 4e6; i++) { s.stdin(block); sent += 65536; await new Promise(setImmediate); }
+    await sleep(200);
+    still = before > 0 && before === s.ws.socket.writableLength ? still + 1 : 0;
+  }
+  assert.ok(sent < 150e6, `${sent}: everything went through`);
+  assert.ok(memory() < 600, `${memory()} MiB`);
   s.ws.socket.destroy();
   for (const g of w.guest.sockets) g.destroy(); // a paused one does not see the end
 });
