@@ -10,10 +10,13 @@
 #include "supervisor.h"
 #include "util.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define STOP_WAIT_MS 120000 /* per message of the daemon while agents power off */
 #define GONE_WAIT_MS 20000
@@ -104,6 +107,34 @@ static int tell_already(struct cli *c, pid_t pid)
 	return 0;
 }
 
+/* Port 0 becomes a free one here, once: the gateway keeps it when it is restarted, and everybody
+ * who names it names the same. */
+static int settle_port(char listen[128], struct err *err)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *ai;
+	struct sockaddr_in6 bound;
+	socklen_t len = sizeof(bound);
+	char host[128], *colon = strrchr(listen, ':');
+	size_t n = (size_t)(colon - listen);
+	AUTOFD int fd = -1;
+	bool bracketed = n > 2 && listen[0] == '[' && listen[n - 1] == ']';
+	int r;
+
+	if (!streq(colon, ":0"))
+		return 0;
+	snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? n - 2 : n), listen + bracketed);
+	if (getaddrinfo(streq(host, "localhost") ? "127.0.0.1" : host, "0", &hints, &ai) != 0)
+		return err_set(err, EINVAL, "'%.60s' is not an IP address with a port", listen);
+	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	r = fd < 0 ? -1 : bind(fd, ai->ai_addr, ai->ai_addrlen);
+	freeaddrinfo(ai);
+	if (r < 0 || getsockname(fd, (struct sockaddr *)&bound, &len) < 0)
+		return err_sys(err, "cannot find a free port on %.60s", host);
+	/* The port lies at the same place for IPv4. */
+	snprintf(colon, 128 - n, ":%u", ntohs(bound.sin6_port));
+	return 0;
+}
+
 /* --listen, else BERTH_LISTEN, else what berth.conf says. */
 static int settle_listen(struct cli *c, char out[128], struct err *err)
 {
@@ -121,7 +152,7 @@ static int settle_listen(struct cli *c, char out[128], struct err *err)
 		return cli_usage_error(
 			err, "--listen must look like 127.0.0.1:7900, not '%.60s'", listen);
 	snprintf(out, 128, "%s", listen);
-	return 0;
+	return settle_port(out, err);
 }
 
 int cli_up(struct cli *c, struct err *err)
