@@ -167,9 +167,14 @@ static void on_policy_egress(void *data, const cJSON *entry)
 void agent_start_policy(struct agent *a)
 {
 	static const struct policy_callbacks cb = {on_policy_up, on_policy_down, on_policy_egress};
-	const struct policy_spec spec = {
-		a->all->state, a->rec.id, a->rec.name, a->all->o.policy_program};
+	char networks[CONFIG_LIST_MAX * 20];
+	const struct policy_spec spec = {.state = a->all->state,
+		.id = a->rec.id,
+		.name = a->rec.name,
+		.program = a->all->o.policy_program,
+		.private_networks = networks};
 
+	config_private_networks(a->all->o.config, networks);
 	if (!a->link)
 		a->link = policy_link_new(a->all->o.loop, &spec, a->rules, a->rec.mode, &cb, a);
 }

@@ -1,5 +1,6 @@
 /* The settings of an appliance: STATE/berth.conf (INI, libinih), one table of keys. */
 #include "config.h"
+#include "ipv4.h"
 #include "paths.h"
 #include "util.h"
 
@@ -85,6 +86,41 @@ static int parse_list(const struct key *k, const char *value, void *at, struct e
 	return 0;
 }
 
+/* Never reached by an agent, whatever the configuration says (policy/pin_addr.c has the whole
+ * list).
+ */
+static bool is_never_reached(const struct ipv4_network *n)
+{
+	return n->net >> 24 == 0 || n->net >> 24 == 127 || n->net >> 24 >= 224;
+}
+
+/* One word of parse_networks. What would open more than it says, or nothing, is refused. */
+static int check_network(const struct key *k, const char *word, struct err *err)
+{
+	struct ipv4_network n, address;
+	int r = ipv4_network_parse(word, strlen(word), &n, err);
+
+	if (r < 0)
+		return err_context(err, "'%s'", k->name);
+	if (n.mask < 0xff000000)
+		return err_set(err, EINVAL, "'%s': %s is wider than a /8", k->name, word);
+	if (is_never_reached(&n))
+		return err_set(err, EINVAL, "'%s': no agent can reach %s", k->name, word);
+	if (ipv4_network_parse(word, strcspn(word, "/"), &address, err) < 0 || address.net != n.net)
+		return err_set(err, EINVAL, "'%s': %s has bits beyond its prefix", k->name, word);
+	return 0;
+}
+
+static int parse_networks(const struct key *k, const char *value, void *at, struct err *err)
+{
+	const char *row = at;
+	int r = parse_list(k, value, at, err);
+
+	for (; r == 0 && row[0]; row += k->max)
+		r = check_network(k, row, err);
+	return r;
+}
+
 #define AT(member) offsetof(struct config, member)
 static const struct key keys[] = {
 	{"gateway", "listen", AT(listen), parse_listen, 0, 128, "127.0.0.1:7900",
@@ -105,6 +141,9 @@ static const struct key keys[] = {
 		"seconds a guest gets to power off"},
 	{"agent", "browser_timeout", AT(browser_timeout_s), parse_number, 1, 600, "60",
 		"seconds a start waits for the browser"},
+	{"policy", "private_networks", AT(private_networks), parse_networks, 0, 20, "",
+		"networks that are not public and that agents may reach all the same, by names "
+		"their rules allow"},
 };
 
 static int set(struct config *c, const struct key *k, const char *value, struct err *err)
@@ -125,7 +164,18 @@ void config_init(struct config *c)
 struct load {
 	struct config *config;
 	struct err *err;
+	bool given[ARRAY_SIZE(keys)];
 };
+
+/* Also the rest of a line that libinih has cut at 200 characters may come as a second value. */
+static int set_once(struct load *load, size_t key, const char *value)
+{
+	if (load->given[key])
+		return err_set(load->err, EEXIST, "'%s' is given twice, or its line is too long",
+			keys[key].name);
+	load->given[key] = true;
+	return set(load->config, &keys[key], value, load->err);
+}
 
 /* libinih's callback: 1 is fine, 0 is an error. Only the first error is kept. */
 static int on_value(void *data, const char *section, const char *name, const char *value)
@@ -136,7 +186,7 @@ static int on_value(void *data, const char *section, const char *name, const cha
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (streq(keys[i].section, section) && streq(keys[i].name, name))
-			return set(load->config, &keys[i], value ? value : "", load->err) == 0;
+			return set_once(load, i, value ? value : "") == 0;
 	err_set(load->err, EINVAL, "there is no key '%.40s' in the section [%.40s]", name, section);
 	return 0;
 }
@@ -158,6 +208,15 @@ int config_load(const char *state, struct config *ret, struct err *err)
 	err_set(err, EINVAL, "%s, line %d: %s", path, line,
 		first.code < 0 ? first.msg : "not understood");
 	return err_hint(err, "correct the line or remove it; berth.conf(5) lists the keys");
+}
+
+void config_private_networks(const struct config *c, char out[CONFIG_LIST_MAX * 20])
+{
+	size_t at = 0;
+
+	out[0] = 0;
+	for (size_t i = 0; c->private_networks[i][0]; i++)
+		at += (size_t)sprintf(out + at, "%s%s", i ? "," : "", c->private_networks[i]);
 }
 
 void config_help(FILE *out)

@@ -19,6 +19,8 @@ struct config {
 	char on_crash[8];                    /* "restart" or "stop" */
 	unsigned stop_timeout_s;             /* for a guest to power off before QEMU is killed */
 	unsigned browser_timeout_s; /* for the browser to come up before a start is called done */
+	/* Not public, and yet agents may reach them by name: "10.1.0.0/16", "" ends the list. */
+	char private_networks[CONFIG_LIST_MAX][20];
 };
 
 /* The defaults. */
@@ -26,6 +28,8 @@ void config_init(struct config *c);
 /* Defaults, then STATE/berth.conf if there is one. An unknown key or a wrong value is refused,
  * naming file and line. */
 int config_load(const char *state, struct config *ret, struct err *err);
+/* private_networks as BERTH_POLICY_ALLOW_PRIVATE has them: "10.1.0.0/16,192.168.7.0/24". */
+void config_private_networks(const struct config *c, char out[CONFIG_LIST_MAX * 20]);
 /* Every key with its default and meaning, as a berth.conf that changes nothing. */
 void config_help(FILE *out);
 

@@ -49,7 +49,7 @@ struct waiting {
 
 struct policy_link {
 	uv_loop_t *loop;
-	char *state, *id, *name, *program;
+	char *state, *id, *name, *program, *private_networks;
 	struct policy_callbacks cb;
 	void *data;
 	cJSON *rules, *stats;
@@ -370,17 +370,19 @@ static pid_t spawn(struct policy_link *l, struct err *err)
 	AUTOFREE char *sock_path = run_path(l, "policy.sock"),
 		      *pid_path = run_path(l, "policy.pid");
 	AUTOFREE char *env_state = xasprintf("BERTH_STATE=%s", l->state), *env_log = NULL;
+	AUTOFREE char *env_private =
+		xasprintf("BERTH_POLICY_ALLOW_PRIVATE=%s", l->private_networks);
 	AUTOFD int sock = -1, ns = -1, go = -1, wait = -1;
 	int ends[2];
 	char arg_agent[] = "--agent", arg_name[] = "--name",
 	     path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	char *argv[] = {l->program, arg_agent, l->id, arg_name, l->name, NULL};
-	char *envp[] = {env_state, path, NULL, NULL};
+	char *envp[] = {env_state, path, env_private, NULL, NULL};
 	const char *level = getenv("BERTH_LOG");
 	pid_t pid;
 
 	if (level)
-		envp[2] = env_log = xasprintf("BERTH_LOG=%s", level);
+		envp[3] = env_log = xasprintf("BERTH_LOG=%s", level);
 	if (access(l->program, X_OK) < 0)
 		return err_sys(err, "cannot run %s", l->program);
 	sock = sock_listen_unix(sock_path, 0600, err);
@@ -463,6 +465,7 @@ struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *s
 	l->id = xstrdup(spec->id);
 	l->name = xstrdup(spec->name);
 	l->program = spec->program ? xstrdup(spec->program) : path_libexec("berth-policy");
+	l->private_networks = xstrdup(spec->private_networks ? spec->private_networks : "");
 	l->cb = *cb;
 	l->data = data;
 	l->pidfd = -1;
@@ -524,6 +527,7 @@ void policy_link_free(struct policy_link *l)
 	free(l->id);
 	free(l->name);
 	free(l->program);
+	free(l->private_networks);
 	free(l);
 }
 

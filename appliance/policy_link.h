@@ -13,6 +13,8 @@ struct policy_link; /* owned by its agent */
 struct policy_spec {
 	const char *state, *id, *name; /* copied */
 	const char *program;           /* NULL: the installed berth-policy */
+	/* "cidr[,cidr…]" that agents may reach by name though they are not public; NULL: none */
+	const char *private_networks;
 };
 
 /* None is called from within a policy_link_ function. The link may be ended or freed in `up` and

@@ -1,6 +1,7 @@
 /* Which IPv4 addresses may be pinned and dialled at all, and which only if the operator names their
  * network. */
 #include "pin_addr.h"
+#include "ipv4.h"
 #include "util.h"
 
 #include <arpa/inet.h>
@@ -73,23 +74,15 @@ bool pin_addr_allowed(const struct pin_networks *private_networks, uint32_t addr
 
 static int parse_one(const char *s, size_t n, struct pin_networks *ret, struct err *err)
 {
-	char text[32], *slash;
-	struct in_addr a;
-	uint64_t bits = 32;
+	struct ipv4_network one;
+	int r = ipv4_network_parse(s, n, &one, err);
 
-	snprintf(text, sizeof(text), "%.*s", (int)MIN(n, sizeof(text) - 1), s);
-	slash = strchr(text, '/');
-	if (slash)
-		*slash = 0;
-	if (n >= sizeof(text) || inet_pton(AF_INET, text, &a) != 1 ||
-		(slash && !parse_u64(slash + 1, 0, 32, &bits)))
-		return err_set(err, EINVAL, "'%.*s' is not an IPv4 network such as 10.1.0.0/16",
-			(int)MIN(n, (size_t)60), s);
+	if (r < 0)
+		return r;
 	if (ret->n == PIN_NETWORKS_MAX)
 		return err_set(err, E2BIG, "more than %d private networks", PIN_NETWORKS_MAX);
-	ret->list[ret->n].mask = mask_of((unsigned)bits);
-	ret->list[ret->n].net = ntohl(a.s_addr) & mask_of((unsigned)bits);
-	ret->n++;
+	ret->list[ret->n].mask = one.mask;
+	ret->list[ret->n++].net = one.net;
 	return 0;
 }
 

@@ -25,6 +25,16 @@ static void leave_pid(const char *kind)
 	process_write_file(path, getpid(), NULL);
 }
 
+/* What it was told of private networks, for the test: STATE/networks-ID. */
+static void leave_networks(void)
+{
+	AUTOFREE char *path = xasprintf("%s/networks-%s", state, id);
+	const char *networks = getenv("BERTH_POLICY_ALLOW_PRIVATE");
+
+	if (networks)
+		file_write_atomic(path, networks, strlen(networks), 0600, NULL);
+}
+
 static void answer(struct ctl *c, const cJSON *msg, const char *what, cJSON *content)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -85,6 +95,7 @@ int main(int argc, char **argv)
 			pause();
 	}
 	leave_pid("parser");
+	leave_networks();
 	for (;;) {
 		struct pollfd p[2] = {{3, POLLIN, 0}, {c ? ctl_fd(c) : -1, POLLIN, 0}};
 

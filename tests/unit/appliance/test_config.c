@@ -52,6 +52,19 @@ static void test_refused(void **state)
 		{"[agent]\non_crash = explode\n", "restart or stop"},
 		{"[agent]\nimage = ../../etc\n", "16 hex digits"},
 		{"[agent]\nimage = 0123456789abcdeg\n", "16 hex digits"},
+		{"[policy]\nprivate_networks = inner\n", "'private_networks': 'inner' is not"},
+		{"[policy]\nprivate_networks = 10.1.0.0/33\n", "'private_networks'"},
+		{"[policy]\nprivate_networks = 10.1.0.0/16 fd00::/8\n", "'private_networks'"},
+		{"[policy]\nprivate_networks = 10.1.2.3/16\n",
+			"'private_networks': 10.1.2.3/16 has bits beyond its prefix"},
+		{"[policy]\nprivate_networks = 10.1.0.0/16\n  10.2.0.0/16\n", "given twice"},
+		{"[agent]\ncpus = 1\ncpus = 2\n", "'cpus' is given twice"},
+		{"[policy]\nprivate_networks = 0.0.0.0/0\n", "'private_networks'"},
+		{"[policy]\nprivate_networks = 8.0.0.0/5\n", "wider than a /8"},
+		{"[policy]\nprivate_networks = 127.0.0.1\n", "no agent can reach 127.0.0.1"},
+		{"[policy]\nprivate_networks = 224.0.0.0/8\n", "'private_networks'"},
+		{"[policy]\nprivate_networks = 10.0.0.0/8000000000000000\n", "'private_networks'"},
+		{"[policy]\nprivate_networks = 10.0.0.0/\n", "'private_networks'"},
 	};
 	struct config c;
 	struct err err;
@@ -62,6 +75,20 @@ static void test_refused(void **state)
 		assert_non_null(strstr(err.msg, wrong[i][1]));
 		assert_non_null(strstr(err.msg, "berth.conf"));
 	}
+}
+
+static void test_private_networks(void **state)
+{
+	char text[CONFIG_LIST_MAX * 20];
+	struct config c;
+
+	config_init(&c);
+	config_private_networks(&c, text);
+	assert_string_equal(text, "");
+	write_conf("[policy]\nprivate_networks = 10.1.0.0/16, 192.168.7.7  169.254.0.0/16\n");
+	assert_int_equal(config_load(scratch_path, &c, NULL), 0);
+	config_private_networks(&c, text);
+	assert_string_equal(text, "10.1.0.0/16,192.168.7.7,169.254.0.0/16");
 }
 
 /* What config_help prints is a berth.conf that means the defaults. */
@@ -85,6 +112,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_private_networks),
 		cmocka_unit_test(test_help_is_a_config),
 	};
 	int failed;

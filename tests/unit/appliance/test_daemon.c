@@ -238,6 +238,26 @@ static void test_corrupt_database(void **state)
 	assert_non_null(strstr(text, "damaged"));
 }
 
+static void write_scratch(const char *name, const char *text)
+{
+	AUTOFREE char *path = xasprintf("%s/%s", scratch_path, name);
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0644, NULL), 0);
+}
+
+/* From berth.conf to the environment of the agent's berth-policy. */
+static void test_private_networks(void **state)
+{
+	AUTOFREE char *text = NULL, *path = NULL;
+
+	write_scratch("berth.conf", "[policy]\nprivate_networks = 10.1.0.0/16 192.168.7.7\n");
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\"}");
+	path = xasprintf("%s/networks-%s", scratch_path, shown("a", "id"));
+	assert_int_equal(file_read(AT_FDCWD, path, 1000, &text, NULL, NULL), 0);
+	assert_string_equal(text, "10.1.0.0/16,192.168.7.7");
+}
+
 static void test_policy(void **state)
 {
 	daemon_up();
@@ -603,6 +623,7 @@ int main(void)
 		T(test_leftovers),
 		T(test_second_daemon),
 		T(test_corrupt_database),
+		T(test_private_networks),
 		T(test_policy),
 		T(test_tokens_and_images),
 		T(test_update),
