@@ -3,7 +3,8 @@
  * berthd waits for nothing.
  *
  *   berth-pages save PID BASE OUT   writes the pages of PID that differ from BASE into OUT
- *   berth-pages load PID BASE IN    puts them into PID, which has just mapped BASE
+ *   berth-pages load PID BASE IN DEVICE   puts them into PID, which has just mapped BASE ("-" for
+ *                                   IN: none); says the digest of the file DEVICE as well
  *   berth-pages merge BASE IN OUT   makes OUT, a sparse copy of BASE with them
  *   berth-pages digest FILE         BLAKE2b-256 of a file
  *
@@ -13,9 +14,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "guest_ram.h"
@@ -26,6 +29,7 @@
 #define LEVEL 1
 #define CAPTURE_MAX (512u << 20) /* above this, pages are written while the guest waits */
 #define PIECE (1u << 20)
+#define DEVICE_MAX (64u << 20)
 
 static void say(cJSON *o)
 {
@@ -36,16 +40,23 @@ static void say(cJSON *o)
 	fflush(stdout);
 }
 
-static void say_result(const uint8_t digest[PAGES_DIGEST_LEN], const struct pages_stats *stats)
+static void add_result(
+	cJSON *o, const uint8_t digest[PAGES_DIGEST_LEN], const struct pages_stats *stats)
 {
 	char hex[2 * PAGES_DIGEST_LEN + 1];
-	cJSON *o = cJSON_CreateObject();
 
 	hex_encode(digest, PAGES_DIGEST_LEN, hex);
 	cJSON_AddStringToObject(o, "digest", hex);
 	cJSON_AddNumberToObject(o, "pages", (double)stats->pages);
 	cJSON_AddNumberToObject(o, "zero", (double)stats->zero);
 	cJSON_AddNumberToObject(o, "bytes", (double)stats->bytes);
+}
+
+static void say_result(const uint8_t digest[PAGES_DIGEST_LEN], const struct pages_stats *stats)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	add_result(o, digest, stats);
 	say(o);
 }
 
@@ -196,7 +207,7 @@ static int open_input(const char *path, struct err *err)
 	return fd < 0 ? err_sys(err, "cannot open %s", path) : fd;
 }
 
-static int load(pid_t pid, const char *base, const char *in, struct err *err)
+static int load_pages(pid_t pid, const char *base, const char *in, cJSON *say_here, struct err *err)
 {
 	struct guest_ram ram = {.mem = -1, .pagemap = -1};
 	struct pages_stats stats;
@@ -207,8 +218,39 @@ static int load(pid_t pid, const char *base, const char *in, struct err *err)
 	if (r == 0)
 		r = pages_read(fd, ram.size, into_ram, &ram, digest, &stats, err);
 	if (r == 0)
-		say_result(digest, &stats);
+		add_result(say_here, digest, &stats);
 	guest_ram_close(&ram);
+	return r;
+}
+
+/* The digest that vm_save.c makes of a device state. */
+static int digest_device(const char *path, cJSON *say_here, struct err *err)
+{
+	char hex[2 * PAGES_DIGEST_LEN + 1];
+	uint8_t digest[PAGES_DIGEST_LEN];
+	AUTOFREE char *data = NULL;
+	size_t n;
+	int r = file_read(AT_FDCWD, path, DEVICE_MAX, &data, &n, err);
+
+	if (r < 0)
+		return r;
+	crypto_generichash(digest, sizeof(digest), (const uint8_t *)data, n, NULL, 0);
+	hex_encode(digest, sizeof(digest), hex);
+	cJSON_AddStringToObject(say_here, "device", hex);
+	return 0;
+}
+
+static int load(pid_t pid, const char *base, const char *in, const char *device, struct err *err)
+{
+	cJSON *o = cJSON_CreateObject();
+	int r = streq(in, "-") ? 0 : load_pages(pid, base, in, o, err);
+
+	if (r == 0)
+		r = digest_device(device, o, err);
+	if (r == 0)
+		say(o);
+	else
+		cJSON_Delete(o);
 	return r;
 }
 
@@ -335,18 +377,20 @@ int main(int argc, char **argv)
 	struct err err = {0};
 	int r;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (sodium_init() < 0)
 		die("libsodium does not start");
 	if (streq(verb, "save") && argc == 5)
 		r = save(pid_of(argv[2]), argv[3], argv[4], &err);
-	else if (streq(verb, "load") && argc == 5)
-		r = load(pid_of(argv[2]), argv[3], argv[4], &err);
+	else if (streq(verb, "load") && argc == 6)
+		r = load(pid_of(argv[2]), argv[3], argv[4], argv[5], &err);
 	else if (streq(verb, "merge") && argc == 5)
 		r = merge(argv[2], argv[3], argv[4], &err);
 	else if (streq(verb, "digest") && argc == 3)
 		r = digest(argv[2], &err);
 	else
-		die("usage: berth-pages save|load PID BASE FILE, merge BASE FILE OUT, digest FILE");
+		die("usage: berth-pages save PID BASE OUT, load PID BASE IN DEVICE, merge BASE "
+		    "FILE OUT, digest FILE");
 	if (r < 0) {
 		cJSON *o = cJSON_CreateObject();
 
