@@ -332,8 +332,6 @@ static int choose_image(
 	int r = agents_image(all, wish, &image, err);
 
 	if (r == 0)
-		r = image_verify(all->state, image.id, false, err);
-	if (r == 0)
 		snprintf(rec->image, sizeof(rec->image), "%s", image.id);
 	return r;
 }

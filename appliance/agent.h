@@ -10,6 +10,7 @@
 #include "config.h"
 #include "events.h"
 #include "image.h"
+#include "image_check.h"
 #include "store.h"
 
 struct agents; /* all of them; owned by the daemon */
@@ -21,6 +22,7 @@ struct agents_options {
 	struct events *events;
 	const struct config *config;
 	const char *state;
+	struct image_checks *images;
 	const char *policy_program; /* NULL: the installed berth-policy */
 };
 

@@ -31,7 +31,8 @@ struct agent {
 	enum agent_phase phase;
 	struct vm *vm;
 	struct policy_link *link;
-	struct watch_timer *timer; /* of the phase */
+	struct watch_timer *timer;     /* of the phase */
+	struct image_wait *image_wait; /* in PHASE_PREPARE; NULL: none */
 	struct agent_asker *askers;
 	struct crash_count crashes;
 	struct err err;       /* why the last step failed */

@@ -55,13 +55,19 @@ static void answer(struct agent *a, unsigned mask, struct agent *shown, const st
 #define MASK_STOP (1u << INPUT_STOP | 1u << INPUT_KILL)
 #define MASK_REMOVE (1u << INPUT_REMOVE)
 
+static void tell_askers(struct agent *a, const char *step, const char *detail)
+{
+	for (struct agent_asker *one = a->askers; one; one = one->next)
+		if (one->asker.progress)
+			one->asker.progress(one->asker.data, step, detail);
+}
+
 static void progress(struct agent *a)
 {
 	const char *step = agent_phase_step(a->phase);
 
-	for (struct agent_asker *one = a->askers; step && one; one = one->next)
-		if (one->asker.progress)
-			one->asker.progress(one->asker.data, step, agent_phase_name(a->phase));
+	if (step)
+		tell_askers(a, step, agent_phase_name(a->phase));
 }
 
 static void set_state(struct agent *a, const char *state, const char *detail)
@@ -111,13 +117,12 @@ int agent_make_disk(struct agent *a, struct err *err)
 	return r;
 }
 
+/* Disk, folders, network; the image is whole. */
 static int prepare(struct agent *a, struct err *err)
 {
 	AUTOFREE char *run = path_in(a->all->state, "run/agents/%s", a->rec.id);
-	int r = image_verify(a->all->state, a->rec.image, false, err);
+	int r = agent_make_disk(a, err);
 
-	if (r == 0)
-		r = agent_make_disk(a, err);
 	if (r == 0)
 		r = make_dir(run, 0711, err);
 	if (r == 0)
@@ -125,15 +130,36 @@ static int prepare(struct agent *a, struct err *err)
 	return r;
 }
 
-static void do_prepare(struct agent *a)
+static void prepared(struct agent *a, int result)
 {
-	if (!streq(a->rec.state, "creating"))
-		set_state(a, "stopped", "");
-	agent_event(a, "agent.starting", NULL, "%s", "");
-	if (prepare(a, &a->err) < 0)
+	if (result < 0 || prepare(a, &a->err) < 0)
 		failed(a);
 	else
 		agent_feed(a, INPUT_PREPARED);
+}
+
+static void on_image(void *data, const struct err *err)
+{
+	struct agent *a = data;
+
+	a->image_wait = NULL;
+	if (err)
+		a->err = *err;
+	prepared(a, err ? err->code : 0);
+}
+
+static void do_prepare(struct agent *a)
+{
+	int r;
+
+	if (!streq(a->rec.state, "creating"))
+		set_state(a, "stopped", "");
+	agent_event(a, "agent.starting", NULL, "%s", "");
+	r = image_check(a->all->o.images, a->rec.image, on_image, a, &a->image_wait, &a->err);
+	if (r == 0)
+		tell_askers(a, "image", "checking the image");
+	else
+		prepared(a, r);
 }
 
 static void on_policy_up(void *data)
@@ -401,6 +427,7 @@ void agent_clean(struct agent *a)
 	struct err err;
 
 	watch_timer_stop(a->timer);
+	image_wait_cancel(steal(&a->image_wait));
 	policy_link_end(a->link);
 	a->link = NULL;
 	policy_kill_left(a->all->state, a->rec.id);
@@ -639,6 +666,7 @@ void agent_free(struct agent *a)
 	err_set(&err, ECANCELED, "berthd is ending");
 	err_type(&err, 503, "daemon-unavailable");
 	answer(a, ~0u, NULL, &err);
+	image_wait_cancel(a->image_wait);
 	vm_free(a->vm);
 	policy_link_free(a->link);
 	watch_timer_free(a->timer);

@@ -108,6 +108,8 @@ static int open_all(struct daemon *d, struct err *err)
 		r = token_first(d->store, d->state, &first, err);
 	if (r == 0)
 		r = events_new(&d->events, d->loop, d->store, err);
+	d->images = image_checks_new(d->loop, d->state);
+	o.images = d->images;
 	o.store = d->store;
 	o.events = d->events;
 	if (r == 0)
@@ -124,6 +126,7 @@ static void close_all(struct daemon *d)
 	events_free(d->events);
 	uv_close((uv_handle_t *)&d->end_timer, NULL);
 	uv_run(d->loop, UV_RUN_NOWAIT); /* close callbacks */
+	image_checks_free(d->images);
 	store_close(d->store);
 	if (d->lock >= 0)
 		close(d->lock);

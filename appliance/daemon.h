@@ -17,6 +17,7 @@ struct daemon {
 	struct config config;
 	struct store *store;
 	struct events *events;
+	struct image_checks *images;
 	struct agents *agents;
 	struct control *control;
 	int lock; /* STATE/run/berthd.lock, held while it lives */

@@ -16,6 +16,7 @@
 
 #define MANIFEST_MAX (1u << 20)
 #define PIECE (1u << 20)
+#define FINGERPRINT_MAX 8192
 
 static const char *const image_files[] = {"vmlinuz", "initrd.img", "rootfs.erofs"};
 
@@ -221,31 +222,65 @@ static void fingerprint(const char *state, const char *id, const cJSON *manifest
 	}
 }
 
+/* Fills now (initialised) and gives the manifest, or NULL and err. */
+static cJSON *look(const char *state, const char *id, struct buf *now, struct err *err)
+{
+	struct image image;
+	cJSON *m;
+
+	if (image_get(state, id, &image, err) < 0)
+		return NULL;
+	m = read_manifest(state, id, err);
+	if (m)
+		fingerprint(state, id, m, now);
+	else
+		damaged(err, id);
+	return m;
+}
+
+static char *kept_path(const char *state, const char *id)
+{
+	return path_in(state, "images/%s/verified", id);
+}
+
+static bool is_kept(const char *state, const char *id, const struct buf *now)
+{
+	AUTOFREE char *path = kept_path(state, id), *kept = NULL;
+	size_t n;
+
+	return file_read(AT_FDCWD, path, FINGERPRINT_MAX, &kept, &n, NULL) == 0 && now->len == n &&
+	       memcmp(kept, now->data, n) == 0;
+}
+
+int image_verified(const char *state, const char *id, struct err *err)
+{
+	CLEANUP(buf_done) struct buf now;
+	cJSON *m;
+
+	buf_init(&now, FINGERPRINT_MAX);
+	m = look(state, id, &now, err);
+	cJSON_Delete(m);
+	return m ? is_kept(state, id, &now) : -EIO;
+}
+
 int image_verify(const char *state, const char *id, bool fully, struct err *err)
 {
-	AUTOFREE char *kept_path = path_in(state, "images/%s/verified", id);
-	AUTOFREE char *kept = NULL;
-	struct image image;
-	struct buf now;
+	AUTOFREE char *path = kept_path(state, id);
+	CLEANUP(buf_done) struct buf now;
 	cJSON *m;
-	int r = image_get(state, id, &image, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	m = read_manifest(state, id, err);
+	buf_init(&now, FINGERPRINT_MAX);
+	m = look(state, id, &now, err);
 	if (!m)
-		return damaged(err, id);
-	buf_init(&now, 8192);
-	fingerprint(state, id, m, &now);
-	if (fully || file_read(AT_FDCWD, kept_path, 8192, &kept, NULL, NULL) < 0 ||
-		!streq(kept, buf_str(&now))) {
+		return -EIO;
+	if (fully || !is_kept(state, id, &now)) {
 		r = check_digests(state, id, m, err);
 		if (r == 0)
-			file_write_atomic(kept_path, now.data, now.len, 0644, NULL);
+			file_write_atomic(path, now.data, now.len, 0644, NULL);
 		else
-			unlink(kept_path);
+			unlink(path);
 	}
-	buf_done(&now);
 	cJSON_Delete(m);
 	return r < 0 ? damaged(err, id) : 0;
 }

@@ -33,6 +33,9 @@ int image_newest(const char *state, struct image *ret, struct err *err);
  * the same.
  */
 int image_verify(const char *state, const char *id, bool fully, struct err *err);
+/* 1: a kept verdict says that it is whole; 0: it must be read (image_verify); else its error.
+ * Reads no more than the manifest. */
+int image_verified(const char *state, const char *id, struct err *err);
 /* STATE/images/ID; the caller's to free. */
 char *image_dir(const char *state, const char *id);
 /* Removes it: first its manifest, so that half of it is never taken for one. */

@@ -222,18 +222,15 @@ static struct pin *get_pin(struct pins *p, uint32_t addr, uint16_t port)
 static void need_one(struct pins *p, const char *name, uint32_t addr, uint16_t port, uint32_t ttl,
 	struct pins_wait *w)
 {
-	uint64_t now = now_ms(), until = now + (uint64_t)ttl * 1000;
+	uint64_t now = now_ms(), until = now + (ttl + PIN_GRACE) * 1000u;
 	struct pin *pin = pin_addr_possible(addr) ? get_pin(p, addr, port) : NULL;
 
 	if (!pin) {
 		w->result = -ENOSPC;
 		return;
 	}
-	if (pin->pending || pin->until < until) {
-		uint64_t longer = now + MAX(ttl, PIN_TTL_MIN) * 1000u;
-
-		ask_pin(p, pin, now, MAX(pin->until, longer), w);
-	}
+	if (pin->pending || pin->until < until)
+		ask_pin(p, pin, now, MAX(pin->until, until + PIN_AHEAD * 1000u), w);
 	name_pin(pin, name, pin->until);
 }
 
@@ -271,7 +268,7 @@ bool pins_need(struct pins *p, const char *name, const uint32_t *addrs, size_t n
 {
 	w->outstanding = 0;
 	w->result = 0;
-	ttl = MIN(ttl, PIN_TTL_MAX);
+	ttl = MIN(MAX(ttl, PIN_TTL_MIN), PIN_TTL_MAX);
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < n_ports && w->result == 0; k++)
 			need_one(p, name, addrs[i], ports[k], ttl, w);

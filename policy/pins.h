@@ -10,8 +10,10 @@
 #include "ruleset.h"
 #include "wall_client.h"
 
-#define PIN_TTL_MIN 60u
+#define PIN_TTL_MIN 60u /* browsers keep an address for a minute, whatever its TTL */
 #define PIN_TTL_MAX 3600u
+#define PIN_GRACE 10u /* on top: for whoever connects at the end of that time */
+#define PIN_AHEAD 5u  /* and on top of that, so that the next answers need nothing from the wall */
 #define PIN_NAMES_MAX 64 /* names at one address and port; the one that ends first makes room */
 
 struct pins;
@@ -26,10 +28,10 @@ struct pins_wait {
 
 struct pins *pins_new(uv_loop_t *loop, struct wall_client *wall);
 /*
- * Has every address (network byte order) with every port pinned for the name, for at least ttl
- * seconds (at most PIN_TTL_MAX). True: it is so already, and w is not used. False: w->done follows,
- * with 0 once the wall has acknowledged all, or a negative errno: then nothing of it may be relied
- * on.
+ * Has every address (network byte order) with every port pinned for the name, from now on for ttl
+ * seconds (PIN_TTL_MIN to PIN_TTL_MAX) and PIN_GRACE. True: it is so already, and w is not used.
+ * False: w->done follows, with 0 once the wall has acknowledged all, or a negative errno: then
+ * nothing of it may be relied on.
  */
 bool pins_need(struct pins *p, const char *name, const uint32_t *addrs, size_t n,
 	const uint16_t *ports, size_t n_ports, uint32_t ttl, struct pins_wait *w);

@@ -12,6 +12,8 @@ struct fake_world {
 	bool no_image, image_damaged, qemu_missing, disk_full;
 	bool no_browser;    /* the browser never comes up */
 	bool crash_at_boot; /* QEMU dies before the guest is ready */
+	unsigned verify_ms; /* reading the image takes so long, each time; 0: it is known to be
+			       whole */
 	unsigned die_at;    /* the process exits with 77 at the n-th step, 0: never */
 	unsigned points;    /* steps so far */
 };

@@ -72,6 +72,70 @@ static void test_refused_creates(void **state)
 	refused_create("disk-full");
 }
 
+/* An answer that is there within ms, by id; the test fails otherwise. */
+static cJSON *answer_within(unsigned id, unsigned ms)
+{
+	uint64_t start = now_ms();
+	cJSON *msg = receive();
+
+	assert_int_equal(json_int(msg, "id", 0), id);
+	assert_in_range(now_ms() - start, 0, ms);
+	return msg;
+}
+
+/* While the image is read others are answered; all who want it share one reading. */
+static void test_image_is_read_aside(void **state)
+{
+	AUTOFREE char *path = xasprintf("%s/verified-%s", scratch_path, FAKE_IMAGE);
+	struct stat st;
+	unsigned first;
+
+	fake.verify_ms = 1500;
+	daemon_up();
+	ask("agent.create", "{\"name\":\"a\"}");
+	first = last_id;
+	ask("agent.create", "{\"name\":\"b\"}");
+	ask("agent.create", "{\"name\":\"c\"}");
+	ask("status", NULL);
+	cJSON_Delete(answer_within(last_id, 700));
+	ask("agent.stop", "{\"agent\":\"c\"}"); /* cut short: c's create is answered as well */
+	cJSON_Delete(answer_within(first + 2, 700));
+	cJSON_Delete(answer_within(last_id, 700));
+	for (int i = 0; i < 2; i++) {
+		cJSON *msg = receive();
+
+		assert_non_null(json_get(msg, "ok"));
+		cJSON_Delete(msg);
+	}
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 1);
+	assert_string_equal(shown("a", "state"), "running");
+	assert_string_equal(shown("b", "state"), "running");
+	assert_string_equal(shown("c", "state"), "stopped");
+	assert_world(2, 2); /* c has no disk yet */
+}
+
+/* berthd may be asked to end, or killed, while an image is read. */
+static void test_end_while_image_is_read(void **state)
+{
+	fake.verify_ms = 1000;
+	daemon_up();
+	ask("agent.create", "{\"name\":\"a\"}");
+	ask("shutdown", NULL);
+	cJSON_Delete(answer_within(last_id - 1, 700)); /* cut short */
+	cJSON_Delete(answer_within(last_id, 700));
+	assert_int_equal(daemon_wait(), 0);
+	daemon_up();
+	wait_shown("a", "browser", "up"); /* it was wanted */
+	want_ok("agent.stop", "{\"agent\":\"a\"}");
+	ask("agent.start", "{\"agent\":\"a\"}");
+	usleep(100000);
+	daemon_kill();
+	daemon_up();
+	wait_shown("a", "browser", "up");
+	assert_world(1, 1);
+}
+
 static void test_start_that_fails(void **state)
 {
 	daemon_up();
@@ -623,6 +687,8 @@ int main(void)
 		T(test_leftovers),
 		T(test_second_daemon),
 		T(test_corrupt_database),
+		T(test_image_is_read_aside),
+		T(test_end_while_image_is_read),
 		T(test_private_networks),
 		T(test_policy),
 		T(test_tokens_and_images),

@@ -186,10 +186,13 @@ static void test_other_rules(void **state)
 static void test_killed(void **state)
 {
 	struct policy_link *l = link_new();
-	pid_t pid = 0, later = 0;
+	pid_t pid = 0, later = 0, wall = 0, later_wall = 0;
+	unsigned walls = 0;
 
 	assert_true(wait_for(&ups, 1, 5000));
 	assert_int_equal(living("parser", &pid), 1);
+	for (int i = 0; i < 500 && !living("wall", &wall); i++)
+		usleep(10000);
 	kill(pid, SIGKILL);
 	assert_true(wait_for(&downs, 1, 5000));
 	assert_false(policy_link_is_up(l));
@@ -197,9 +200,15 @@ static void test_killed(void **state)
 	assert_int_equal(downs, 1);
 	assert_int_equal(living("parser", &later), 1);
 	assert_int_not_equal(pid, later);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
-	assert_int_equal(living("wall", NULL), 1); /* the old wall went with its parser */
+	/* The old wall goes with its parser; the new one takes a moment to say that it lives. */
+	for (int i = 0; i < 500 && !(later_wall && later_wall != wall && walls == 1); i++) {
+		usleep(10000);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		walls = living("wall", &later_wall);
+	}
+	assert_int_equal(walls, 1);
+	assert_int_not_equal(wall, later_wall);
 	assert_rules("[\"a.example\"]");
 	end(l);
 }
