@@ -32,6 +32,7 @@ int agents_new(struct agents **ret, const struct agents_options *o, struct err *
 
 	all->o = *o;
 	all->state = xstrdup(o->state);
+	all->verifier = verifier_new(o->loop);
 	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
 	r = store_agents(o->store, load_agent, all, err);
 	for (struct agent *a = all->first; a && r == 0; a = a->next)
@@ -53,6 +54,7 @@ void agents_free(struct agents *all)
 	while (all->first)
 		agent_free(all->first);
 	watch_timer_free(all->egress_timer);
+	verifier_free(all->verifier);
 	watch_timer_free(all->shutdown_timer);
 	free(all->state);
 	free(all);
@@ -151,20 +153,12 @@ static uint64_t memory_in_use(struct agent *a)
 	return a->memory;
 }
 
-static uint64_t disk_in_use(const struct agent *a)
-{
-	AUTOFREE char *disk = path_in(a->all->state, "agents/%s/disk.qcow2", a->rec.id);
-	struct stat st;
-
-	return stat(disk, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-}
-
 /* What changes while it lives. */
 static void add_life(cJSON *o, struct agent *a)
 {
 	static const char *const browser[] = {"starting", "up", "down", "gave-up"};
-	bool moving =
-		a->phase != PHASE_STOPPED && a->phase != PHASE_FAILED && a->phase != PHASE_RUNNING;
+	bool moving = a->phase != PHASE_STOPPED && a->phase != PHASE_FAILED &&
+		      a->phase != PHASE_RUNNING && a->phase != PHASE_SUSPENDED;
 
 	cJSON_AddStringToObject(o, "state", a->rec.state);
 	cJSON_AddStringToObject(o, "state_detail",
@@ -183,7 +177,7 @@ static void add_life(cJSON *o, struct agent *a)
 	else
 		cJSON_AddNullToObject(o, "started_at");
 	cJSON_AddNumberToObject(o, "memory_bytes", (double)memory_in_use(a));
-	cJSON_AddNumberToObject(o, "disk_bytes", (double)disk_in_use(a));
+	cJSON_AddNumberToObject(o, "disk_bytes", (double)agent_folder_bytes(a));
 }
 
 cJSON *agent_json(struct agent *a)
@@ -389,7 +383,7 @@ static int create_stopped(struct agent *a, const struct asker *asker, struct err
 {
 	struct err why;
 
-	if (agent_make_disk(a, &why) < 0) {
+	if (agent_folder_make(a, &why) < 0) {
 		if (err)
 			*err = why;
 		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);

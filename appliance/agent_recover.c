@@ -61,7 +61,7 @@ static void found_stopped(struct agent *a)
 	bool is_new = streq(a->rec.state, "creating");
 
 	agent_clean(a);
-	if (is_new && agent_make_disk(a, &err) < 0) {
+	if (is_new && agent_folder_make(a, &err) < 0) {
 		log_error("%s: it could not be made: %s", a->rec.name, err.msg);
 		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);
 		return;
@@ -70,6 +70,18 @@ static void found_stopped(struct agent *a)
 		return;
 	memcpy(a->rec.state, "stopped", sizeof("stopped"));
 	agent_save(a);
+}
+
+/* Connections into its namespace live on. It is woken by the next, or now if it was about to be. */
+static void found_asleep(struct agent *a)
+{
+	struct err err;
+
+	a->phase = PHASE_SUSPENDED;
+	agent_folder_sweep(a);
+	agent_set_state(a, "suspended", "");
+	if (streq(a->rec.wanted, "run") && agent_ask(a, INPUT_START, NULL, NULL, &err) < 0)
+		log_warning("%s: %s", a->rec.name, err.msg);
 }
 
 static void kill_left(struct agents *all, const char *id)
@@ -86,8 +98,10 @@ static void kill_left(struct agents *all, const char *id)
 /* `delay` (ms) is what a start waits, so that not all start at once. It may free a. */
 static void recover(struct agent *a, uint64_t *delay)
 {
+	bool asleep = agent_sleeps(a);
 	struct err err;
-	int r = agent_adopt_vm(a, &err);
+	/* With its memory whole in its folder, what is left of QEMU has nothing to add. */
+	int r = asleep ? -ESRCH : agent_adopt_vm(a, &err);
 
 	if (r == 0) {
 		adopted(a);
@@ -98,6 +112,8 @@ static void recover(struct agent *a, uint64_t *delay)
 	kill_left(a->all, a->rec.id);
 	if (streq(a->rec.wanted, "remove")) {
 		agent_feed(a, INPUT_REMOVE);
+	} else if (asleep) {
+		found_asleep(a);
 	} else if (streq(a->rec.wanted, "stop")) {
 		found_stopped(a);
 	} else if (streq(a->rec.state, "running")) {
@@ -175,7 +191,7 @@ void agents_recover(struct agents *all)
 
 static bool rests(const struct agent *a)
 {
-	return a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED;
+	return a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED || a->phase == PHASE_SUSPENDED;
 }
 
 static unsigned count_left(struct agents *all)

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "netns.h"
 #include "paths.h"
+#include "snapshot.h"
 #include "util.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@
 
 /* Answers those whose ask is in the mask (1 << input). err NULL: done. a NULL: it has been removed.
  */
-static void answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err)
+void agent_answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err)
 {
 	struct agent_asker **link = &a->askers, *taken = NULL, **end = &taken;
 
@@ -51,9 +52,10 @@ static void answer(struct agent *a, unsigned mask, struct agent *shown, const st
 	}
 }
 
-#define MASK_START (1u << INPUT_START | 1u << INPUT_RESTART)
+#define MASK_START (1u << INPUT_START | 1u << INPUT_RESTART | 1u << INPUT_REWIND)
 #define MASK_STOP (1u << INPUT_STOP | 1u << INPUT_KILL)
 #define MASK_REMOVE (1u << INPUT_REMOVE)
+#define MASK_SUSPEND (1u << INPUT_SUSPEND)
 
 static void tell_askers(struct agent *a, const char *step, const char *detail)
 {
@@ -70,7 +72,7 @@ static void progress(struct agent *a)
 		tell_askers(a, step, agent_phase_name(a->phase));
 }
 
-static void set_state(struct agent *a, const char *state, const char *detail)
+void agent_set_state(struct agent *a, const char *state, const char *detail)
 {
 	snprintf(a->rec.state, sizeof(a->rec.state), "%s", state);
 	snprintf(a->rec.detail, sizeof(a->rec.detail), "%s", detail);
@@ -78,50 +80,18 @@ static void set_state(struct agent *a, const char *state, const char *detail)
 }
 
 /* A step failed: a->err says why; a new agent is rolled back. */
-static void failed(struct agent *a)
+void agent_failed(struct agent *a)
 {
 	if (a->err.code == -ENOSPC && streq(a->err.type, "internal"))
 		err_type(&a->err, 507, "disk-full");
 	agent_feed(a, streq(a->rec.state, "creating") ? INPUT_ERROR_NEW : INPUT_ERROR);
 }
 
-static int take_disk(
-	const char *folder, const char *disk, const struct agent_record *r, struct err *err)
-{
-	AUTOFREE char *part = xasprintf("%s.part", disk);
-	int code = make_dir(folder, 0700, err);
-
-	if (code == 0)
-		code = house_chown(
-			folder, HOUSE_UID_AGENT + r->slot, HOUSE_UID_AGENT + r->slot, err);
-	if (code < 0 || access(disk, F_OK) == 0)
-		return code;
-	if (unlink(part) < 0 && errno != ENOENT)
-		return err_sys(err, "cannot remove %s", part);
-	code = vm_make_disk(part, r->disk_gib, r->slot, err);
-	if (code == 0 && rename(part, disk) < 0)
-		code = err_sys(err, "cannot make %s", disk);
-	if (code < 0)
-		unlink(part);
-	return code;
-}
-
-int agent_make_disk(struct agent *a, struct err *err)
-{
-	AUTOFREE char *folder = path_in(a->all->state, "agents/%s", a->rec.id);
-	AUTOFREE char *disk = xasprintf("%s/disk.qcow2", folder);
-	int r = take_disk(folder, disk, &a->rec, err);
-
-	if (r == -ENOSPC)
-		err_type(err, 507, "disk-full");
-	return r;
-}
-
 /* Disk, folders, network; the image is whole. */
 static int prepare(struct agent *a, struct err *err)
 {
 	AUTOFREE char *run = path_in(a->all->state, "run/agents/%s", a->rec.id);
-	int r = agent_make_disk(a, err);
+	int r = agent_folder_make(a, err);
 
 	if (r == 0)
 		r = make_dir(run, 0711, err);
@@ -133,7 +103,7 @@ static int prepare(struct agent *a, struct err *err)
 static void prepared(struct agent *a, int result)
 {
 	if (result < 0 || prepare(a, &a->err) < 0)
-		failed(a);
+		agent_failed(a);
 	else
 		agent_feed(a, INPUT_PREPARED);
 }
@@ -152,8 +122,8 @@ static void do_prepare(struct agent *a)
 {
 	int r;
 
-	if (!streq(a->rec.state, "creating"))
-		set_state(a, "stopped", "");
+	if (!streq(a->rec.state, "creating") && !streq(a->rec.state, "suspended"))
+		agent_set_state(a, "stopped", "");
 	agent_event(a, "agent.starting", NULL, "%s", "");
 	r = image_check(a->all->o.images, a->rec.image, on_image, a, &a->image_wait, &a->err);
 	if (r == 0)
@@ -201,8 +171,15 @@ void agent_start_policy(struct agent *a)
 		.private_networks = networks};
 
 	config_private_networks(a->all->o.config, networks);
-	if (!a->link)
+	/* One that wakes reaches nothing until it knows who it is and what time it is. */
+	if (!a->link && agent_sleeps(a)) {
+		cJSON *none = cJSON_CreateArray();
+
+		a->link = policy_link_new(a->all->o.loop, &spec, none, a->rec.mode, &cb, a);
+		cJSON_Delete(none);
+	} else if (!a->link) {
 		a->link = policy_link_new(a->all->o.loop, &spec, a->rules, a->rec.mode, &cb, a);
+	}
 }
 
 static void do_policy(struct agent *a)
@@ -215,9 +192,23 @@ static void do_policy(struct agent *a)
 		watch_timer_start(a->timer, POLICY_TIMEOUT_MS);
 }
 
+static void on_rules_after_wake(void *data, const struct err *err)
+{
+	struct agent *a = data;
+
+	if (err)
+		log_warning("%s: its rules are not in force yet: %s", a->rec.name, err->msg);
+	agent_feed(a, INPUT_READY);
+}
+
 static void on_vm_ready(void *data, const struct guest_ready *ready)
 {
 	struct agent *a = data;
+
+	if (a->woke && a->link) {
+		policy_link_rules(a->link, a->rules, a->rec.mode, on_rules_after_wake, a);
+		return;
+	}
 
 	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",
 		a->rec.name, ready->kernel, ready->kernel_ms, ready->init_ms);
@@ -244,7 +235,7 @@ static void on_vm_browser(void *data, const struct guest_browser *browser)
 	}
 	a->browser_known = false;
 	if (a->browser == GUEST_BROWSER_UP && a->phase == PHASE_RUNNING && a->rec.detail[0])
-		set_state(a, "running", "");
+		agent_set_state(a, "running", "");
 	if (a->browser == GUEST_BROWSER_UP)
 		agent_feed(a, INPUT_BROWSER_UP);
 }
@@ -295,17 +286,54 @@ static enum agent_input verdict(struct agent *a)
 	return INPUT_ENDED_RETRY;
 }
 
+/* Its memory stays as it is: people decide. */
+void agent_unwakeable(struct agent *a)
+{
+	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
+	err_hint(&a->err,
+		"without its memory it boots from its disk: berth stop --force %s && berth start "
+		"%s",
+		a->rec.name, a->rec.name);
+	err_type(&a->err, 409, "snapshot-damaged");
+	agent_failed(a);
+}
+
+/* Its memory is back: with the next instruction what it slept with is old. */
+static void on_vm_loaded(void *data)
+{
+	struct agent *a = data;
+
+	if (agent_sleep_consume(a, &a->err) < 0) {
+		log_error("%s: %s", a->rec.name, a->err.msg);
+		vm_kill(a->vm);
+		return;
+	}
+	vm_continue(a->vm);
+	agent_sleep_forget(a);
+}
+
 static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 {
 	struct agent *a = data;
 	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING ||
-		     a->phase == PHASE_REMOVING;
+		     a->phase == PHASE_REMOVING || a->phase == PHASE_REWINDING;
+	struct err gone;
 
 	vm_free(a->vm);
 	a->vm = NULL;
 	a->browser = GUEST_BROWSER_DOWN;
 	watch_timer_stop(a->timer);
 	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail ? detail : "");
+	err_set(&gone, ECANCELED, "the guest of '%s' ended: %s", a->rec.name, a->end_detail);
+	agent_save_abort(a, &gone);
+	if (how == VM_END_SAVED && a->phase == PHASE_SUSPENDING) {
+		agent_feed(a, INPUT_ENDED_SAVED);
+		return;
+	}
+	if (how == VM_END_UNWAKEABLE && !asked) {
+		agent_unwakeable(a);
+		return;
+	}
 	if (asked || how == VM_END_POWEROFF) {
 		agent_feed(a, INPUT_ENDED_OFF);
 		return;
@@ -319,20 +347,23 @@ static const struct vm_callbacks vm_callbacks = {
 	.ready = on_vm_ready,
 	.browser = on_vm_browser,
 	.log = on_vm_log,
+	.loaded = on_vm_loaded,
 	.ended = on_vm_ended,
 };
 
-void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct vm_spec *ret)
+/* The strings are a's or among `paths`, which are the caller's to free. */
+static void fill_spec(const struct agent *a, char *paths[2], struct vm_spec *ret)
 {
-	*ret_image = path_in(a->all->state, "images/%s", a->rec.image);
-	*ret_disk = path_in(a->all->state, "agents/%s/disk.qcow2", a->rec.id);
+	paths[0] = path_in(a->all->state, "images/%s", a->rec.image);
+	paths[1] = path_in(a->all->state, "agents/%s/%s", a->rec.id, a->rec.base);
 	*ret = (struct vm_spec){
 		.state = a->all->state,
 		.id = a->rec.id,
 		.name = a->rec.name,
 		.slot = a->rec.slot,
-		.image_dir = *ret_image,
-		.disk = *ret_disk,
+		.image_dir = paths[0],
+		.disk = a->rec.disk,
+		.memory = paths[1],
 		.memory_mib = a->rec.memory_mib,
 		.cpus = a->rec.cpus,
 		.browser = true,
@@ -340,33 +371,79 @@ void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct
 	memcpy(ret->machine_id, a->rec.machine_id, sizeof(ret->machine_id));
 }
 
-static void do_vm(struct agent *a)
+static void spec_done(char *paths[2])
 {
-	AUTOFREE char *image = NULL, *disk = NULL;
-	struct vm_spec spec;
+	free(paths[0]);
+	free(paths[1]);
+}
 
-	agent_spec(a, &image, &disk, &spec);
-	a->rec.boots++;
-	agent_save(a);
+int agent_start_vm(struct agent *a, const cJSON *m, struct err *err)
+{
+	const cJSON *memory = json_get(m, "memory");
+	AUTOFREE char *folder = agent_sleep_folder(a), *device = xasprintf("%s/device", folder),
+		      *pages = xasprintf("%s/pages", folder);
+	struct vm_spec spec;
+	char *paths[2];
+	int r;
+
+	fill_spec(a, paths, &spec);
+	if (m)
+		spec.wake = (struct vm_wake){.device = device,
+			.pages = json_bool(memory, "pages", false) ? pages : NULL,
+			.device_digest = json_str(memory, "device_digest", ""),
+			.pages_digest = json_str(memory, "pages_digest", ""),
+			.machine = json_str(memory, "machine", "")};
+	a->woke = m;
 	a->browser = GUEST_BROWSER_STARTING;
 	a->browser_restarts = 0;
-	a->adopted = a->browser_known = false;
-	if (vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, &a->err) < 0) {
+	a->adopted = false;
+	a->browser_known = m;
+	r = vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
+	if (r < 0)
 		a->vm = NULL;
-		failed(a);
+	spec_done(paths);
+	return r;
+}
+
+/* A boot's memory stands on nothing. */
+static int take_zero_base(struct agent *a, struct err *err)
+{
+	if (streq(a->rec.base, SNAPSHOT_ZERO_BASE))
+		return 0;
+	snprintf(a->rec.base, sizeof(a->rec.base), "%s", SNAPSHOT_ZERO_BASE);
+	a->rec.base_digest[0] = 0;
+	return agent_folder_make(a, err);
+}
+
+static void do_vm(struct agent *a)
+{
+	cJSON *asleep = agent_sleep(a, &a->err);
+
+	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
+	if (asleep) {
+		agent_wake(a, asleep);
 		return;
 	}
-	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
+	if (a->err.code != -ENOENT || take_zero_base(a, &a->err) < 0) {
+		agent_failed(a);
+		return;
+	}
+	a->err = (struct err){0};
+	a->rec.boots++;
+	agent_save(a);
+	if (agent_start_vm(a, NULL, &a->err) < 0)
+		agent_failed(a);
 }
 
 int agent_adopt_vm(struct agent *a, struct err *err)
 {
-	AUTOFREE char *image = NULL, *disk = NULL;
 	struct vm_spec spec;
+	char *paths[2];
 	int r;
 
-	agent_spec(a, &image, &disk, &spec);
+	fill_spec(a, paths, &spec);
 	r = vm_adopt(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
+	spec_done(paths);
 	if (r < 0) {
 		a->vm = NULL;
 		return r;
@@ -378,14 +455,38 @@ int agent_adopt_vm(struct agent *a, struct err *err)
 	return 0;
 }
 
+/* A daemon that ended in the middle of a snapshot may have left the guest writing to the next disk.
+ */
+static void take_disk(struct agent *a)
+{
+	AUTOFREE char *path =
+		path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, vm_disk(a->vm));
+
+	if (streq(vm_disk(a->vm), a->rec.disk) || access(path, F_OK) < 0)
+		return;
+	log_info("%s: it writes %s, not %s", a->rec.name, vm_disk(a->vm), a->rec.disk);
+	agent_push_disk(a, vm_disk(a->vm));
+}
+
 static void do_ready(struct agent *a)
 {
-	if (!a->adopted)
+	enum agent_input then = a->after_wake;
+
+	if (!a->adopted && !a->woke)
 		a->rec.started_at = realtime_ns();
-	set_state(a, "running", "");
+	if (a->adopted)
+		take_disk(a);
+	agent_set_state(a, "running", "");
 	if (!a->adopted)
-		agent_event(a, "agent.running", NULL, "%s", "");
-	a->adopted = false;
+		agent_event(a, a->woke ? "agent.resumed" : "agent.running", NULL, "%s", "");
+	a->adopted = a->woke = false;
+	a->active_at = now_ms();
+	agent_folder_sweep(a);
+	a->after_wake = INPUT_START;
+	if (then == INPUT_STOP || then == INPUT_RESTART) {
+		agent_feed(a, then);
+		return;
+	}
 	watch_timer_start(a->timer, a->all->o.config->browser_timeout_s * UINT64_C(1000));
 	if (a->browser == GUEST_BROWSER_UP)
 		agent_feed(a, INPUT_BROWSER_UP);
@@ -402,10 +503,10 @@ static void do_up(struct agent *a, bool late)
 		if (a->browser == GUEST_BROWSER_STARTING)
 			a->browser = GUEST_BROWSER_DOWN;
 		agent_event(a, "browser.down", NULL, "%s", detail);
-		set_state(a, "running", detail);
+		agent_set_state(a, "running", detail);
 	}
 	a->by[0] = 0; /* what happens from now on is nobody's doing */
-	answer(a, MASK_START, a, NULL);
+	agent_answer(a, MASK_START, a, NULL);
 }
 
 static void do_shutdown(struct agent *a)
@@ -465,10 +566,10 @@ static void do_clean(struct agent *a)
 	cut_short(a, &err);
 	if (itself)
 		snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	set_state(a, "stopped", itself ? "the guest powered itself off" : "");
+	agent_set_state(a, "stopped", itself ? "the guest powered itself off" : "");
 	agent_event(a, "agent.stopped", NULL, "%s", a->rec.detail);
-	answer(a, MASK_START, a, &err);
-	answer(a, MASK_STOP, a, NULL);
+	agent_answer(a, MASK_START | MASK_SUSPEND, a, &err);
+	agent_answer(a, MASK_STOP, a, NULL);
 }
 
 static void do_clean_crash(struct agent *a)
@@ -478,9 +579,9 @@ static void do_clean_crash(struct agent *a)
 	crashed_error(a, &err, "");
 	agent_clean(a);
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	set_state(a, "stopped", err.msg);
+	agent_set_state(a, "stopped", err.msg);
 	agent_event(a, "agent.stopped", NULL, "%s", err.msg);
-	answer(a, MASK_START, a, &err);
+	agent_answer(a, MASK_START | MASK_SUSPEND, a, &err);
 }
 
 static void do_backoff(struct agent *a)
@@ -490,8 +591,8 @@ static void do_backoff(struct agent *a)
 	crashed_error(a, &err, "; it is being restarted");
 	a->by[0] = 0;
 	a->rec.restarts++;
-	set_state(a, "stopped", err.msg);
-	answer(a, MASK_START, a, &err);
+	agent_set_state(a, "stopped", err.msg);
+	agent_answer(a, MASK_START, a, &err);
 }
 
 static void do_fail(struct agent *a, enum agent_input input)
@@ -503,9 +604,51 @@ static void do_fail(struct agent *a, enum agent_input input)
 		err_set(&a->err, EIO, "agent '%s' could not be started", a->rec.name);
 	}
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	set_state(a, "failed", a->err.msg);
+	agent_set_state(a, "failed", a->err.msg);
 	agent_event(a, "agent.failed", NULL, "%s", a->err.msg);
-	answer(a, MASK_START, a, &a->err);
+	agent_answer(a, MASK_START | MASK_STOP | MASK_SUSPEND, a, &a->err);
+}
+
+static void do_asleep(struct agent *a)
+{
+	struct agent_asker *one = a->askers;
+
+	watch_timer_stop(a->timer);
+	policy_link_end(a->link);
+	a->link = NULL;
+	policy_kill_left(a->all->state, a->rec.id);
+	while (one && !(MASK_START & 1u << one->ask))
+		one = one->next;
+	memcpy(a->rec.wanted, one ? "run" : "stop", one ? sizeof("run") : sizeof("stop"));
+	agent_set_state(a, "suspended", "");
+	agent_event(a, "agent.suspended", NULL, "%s", "");
+	agent_answer(a, MASK_SUSPEND, a, NULL);
+	agent_answer(a, MASK_STOP, a, NULL);
+	/* Somebody wanted it while it fell asleep. */
+	if (one)
+		agent_feed(a, INPUT_START);
+}
+
+static void do_awake(struct agent *a)
+{
+	agent_event(a, "agent.awake", NULL, "it was not suspended: %s", a->err.msg);
+	agent_answer(a, MASK_SUSPEND, a, &a->err);
+	agent_answer(a, MASK_START, a, NULL);
+}
+
+static void do_forget(struct agent *a)
+{
+	agent_sleep_forget(a);
+	do_clean(a);
+}
+
+static void do_rewind(struct agent *a)
+{
+	agent_clean(a);
+	if (agent_rewind(a, &a->err) < 0)
+		agent_failed(a);
+	else
+		do_prepare(a);
 }
 
 /* The record goes last: until then a daemon that starts anew goes on here. */
@@ -519,21 +662,21 @@ static void do_delete(struct agent *a, enum agent_input input)
 		store_agent_remove(a->all->o.store, a->rec.id, &err) < 0) {
 		a->phase = PHASE_FAILED;
 		a->err = err;
-		set_state(a, "failed", err.msg);
-		answer(a, ~0u, a, &err);
+		agent_set_state(a, "failed", err.msg);
+		agent_answer(a, ~0u, a, &err);
 		return;
 	}
 	if (input == INPUT_ERROR_NEW) {
 		agent_event(a, "agent.failed", NULL, "%s", a->err.msg);
-		answer(a, MASK_START, NULL, &a->err);
+		agent_answer(a, MASK_START, NULL, &a->err);
 	} else {
 		agent_event(a, "agent.removed", NULL, "%s", "");
 	}
 	err_set(&cut, ECANCELED, "agent '%s' was removed", a->rec.name);
 	err_type(&cut, 409, "wrong-state");
-	answer(a, MASK_START, NULL, &cut);
-	answer(a, MASK_STOP, a, NULL);
-	answer(a, MASK_REMOVE, NULL, NULL);
+	agent_answer(a, MASK_START, NULL, &cut);
+	agent_answer(a, MASK_STOP, a, NULL);
+	agent_answer(a, MASK_REMOVE, NULL, NULL);
 }
 
 static void act(struct agent *a, enum agent_action action, enum agent_input input)
@@ -543,7 +686,7 @@ static void act(struct agent *a, enum agent_action action, enum agent_input inpu
 	case ACTION_JOIN:
 		return;
 	case ACTION_DONE:
-		answer(a, 1u << input, a, NULL);
+		agent_answer(a, 1u << input, a, NULL);
 		return;
 	case ACTION_PREPARE:
 	case ACTION_AGAIN:
@@ -582,6 +725,24 @@ static void act(struct agent *a, enum agent_action action, enum agent_input inpu
 		return;
 	case ACTION_DELETE:
 		do_delete(a, input);
+		return;
+	case ACTION_SUSPEND:
+		agent_event(a, "agent.suspending", NULL, "%s", "");
+		agent_suspend(a);
+		return;
+	case ACTION_ASLEEP:
+		do_asleep(a);
+		return;
+	case ACTION_AWAKE:
+		do_awake(a);
+		return;
+	case ACTION_FORGET:
+		do_forget(a);
+		return;
+	case ACTION_REWIND:
+		do_rewind(a);
+		return;
+	case ACTION_NOTHING:
 		return;
 	}
 }
@@ -626,7 +787,7 @@ static void on_timer(void *data)
 	case PHASE_POLICY:
 		err_set(&a->err, ETIMEDOUT, "berth-policy did not get ready within %d s%s%s",
 			POLICY_TIMEOUT_MS / 1000, a->end_detail[0] ? ": it " : "", a->end_detail);
-		failed(a);
+		agent_failed(a);
 		return;
 	case PHASE_BOOT:
 		log_error("%s: the guest was not ready within %d s", a->rec.name,
@@ -647,7 +808,10 @@ struct agent *agent_new(struct agents *all, struct agent_record *rec)
 	a->browser = GUEST_BROWSER_DOWN;
 	a->log_tokens = LOG_BURST;
 	a->log_at = now_ms();
-	a->phase = streq(rec->state, "failed") ? PHASE_FAILED : PHASE_STOPPED;
+	a->phase = streq(rec->state, "failed")      ? PHASE_FAILED
+		   : streq(rec->state, "suspended") ? PHASE_SUSPENDED
+						    : PHASE_STOPPED;
+	a->after_wake = INPUT_START;
 	a->timer = watch_timer_new(all->o.loop, on_timer, a);
 	while (*end)
 		end = &(*end)->next;
@@ -665,7 +829,7 @@ void agent_free(struct agent *a)
 	*link = a->next;
 	err_set(&err, ECANCELED, "berthd is ending");
 	err_type(&err, 503, "daemon-unavailable");
-	answer(a, ~0u, NULL, &err);
+	agent_answer(a, ~0u, NULL, &err);
 	image_wait_cancel(a->image_wait);
 	vm_free(a->vm);
 	policy_link_free(a->link);
@@ -689,11 +853,12 @@ static int want(struct agent *a, enum agent_input ask, struct err *err)
 		[INPUT_KILL] = "stop",
 		[INPUT_RESTART] = "run",
 		[INPUT_REMOVE] = "remove",
+		[INPUT_REWIND] = "run",
 	};
 	char was[sizeof(a->rec.wanted)];
 	int r;
 
-	if (streq(a->rec.wanted, wanted[ask]))
+	if (!wanted[ask] || streq(a->rec.wanted, wanted[ask]))
 		return 0;
 	memcpy(was, a->rec.wanted, sizeof(was));
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "%s", wanted[ask]);
@@ -731,6 +896,7 @@ int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struc
 	struct err *err)
 {
 	enum agent_action action = agent_fsm(a->phase, ask).action;
+	bool asleep = a->phase == PHASE_SUSPENDED;
 	int r = may_ask(a, ask, err);
 
 	if (r == 0)
@@ -739,6 +905,7 @@ int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struc
 		return r;
 	if (action == ACTION_PREPARE) {
 		reset_crashes(a);
+		a->after_wake = asleep ? ask : INPUT_START;
 		a->err = (struct err){0};
 		a->end_detail[0] = 0;
 		watch_timer_stop(a->timer);

@@ -108,7 +108,7 @@ int disk_freeze(const char *path, struct err *err)
 {
 	AUTOFD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 0444) < 0 || fsync(fd) < 0)
+	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 0444) < 0)
 		return err_sys(err, "cannot freeze the disk %s", path);
 	return 0;
 }

@@ -14,7 +14,7 @@
  * qemu-missing.
  */
 int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, struct err *err);
-/* From now on nobody writes it: others may stand on it. It is on the disk afterwards. */
+/* From now on nobody writes it: others may stand on it. Its bytes are not synced here. */
 int disk_freeze(const char *path, struct err *err);
 bool disk_name_valid(const char *name);
 

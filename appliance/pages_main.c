@@ -6,7 +6,8 @@
  *   berth-pages load PID BASE IN DEVICE   puts them into PID, which has just mapped BASE ("-" for
  *                                   IN: none); says the digest of the file DEVICE as well
  *   berth-pages merge BASE IN OUT   makes OUT, a sparse copy of BASE with them
- *   berth-pages digest FILE         BLAKE2b-256 of a file
+ *   berth-pages digest FILE...      BLAKE2b-256 of each, holes and zeros left out, once it is
+ *                                   on the disk: a line each
  *
  * Prints lines of JSON: save says {"captured":N} when the process may go on; each ends with
  * {"digest":HEX,"pages":N,"zero":N,"bytes":N} after fsync, or {"error":…} and status 1.
@@ -358,6 +359,8 @@ static int digest(const char *path, struct err *err)
 	int r = fd < 0 ? fd : digest_of(fd, path, &stats, out, err);
 
 	if (r == 0)
+		r = sync_file(fd, path, err);
+	if (r == 0)
 		say_result(out, &stats);
 	return r;
 }
@@ -375,7 +378,7 @@ int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 	struct err err = {0};
-	int r;
+	int r = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (sodium_init() < 0)
@@ -386,8 +389,9 @@ int main(int argc, char **argv)
 		r = load(pid_of(argv[2]), argv[3], argv[4], argv[5], &err);
 	else if (streq(verb, "merge") && argc == 5)
 		r = merge(argv[2], argv[3], argv[4], &err);
-	else if (streq(verb, "digest") && argc == 3)
-		r = digest(argv[2], &err);
+	else if (streq(verb, "digest") && argc >= 3)
+		for (int i = 2; i < argc && r == 0; i++)
+			r = digest(argv[i], &err);
 	else
 		die("usage: berth-pages save PID BASE OUT, load PID BASE IN DEVICE, merge BASE "
 		    "FILE OUT, digest FILE");

@@ -60,12 +60,8 @@ static bool layers_valid(const cJSON *layers)
 
 static bool shape_valid(const cJSON *m)
 {
-	const cJSON *memory = json_get(m, "memory"), *one;
+	const cJSON *memory = json_get(m, "memory");
 
-	cJSON_ArrayForEach (one, json_get(m, "disks")) {
-		if (!cJSON_IsString(one) || !disk_name_valid(one->valuestring))
-			return false;
-	}
 	return cJSON_IsObject(m) && json_int(m, "format", 0) == 1 &&
 	       json_int(m, "memory_mib", 0) > 0 && json_int(m, "cpus", 0) > 0 &&
 	       json_int(m, "disk_gib", 0) > 0 && layers_valid(json_get(m, "layers")) &&
@@ -90,8 +86,7 @@ cJSON *snapshot_read(const char *folder, struct err *err)
 
 int snapshot_rewrite(const char *folder, const cJSON *manifest, struct err *err)
 {
-	AUTOFREE char *path = xasprintf("%s/manifest.json", folder),
-		      *text = cJSON_Print(manifest);
+	AUTOFREE char *path = xasprintf("%s/manifest.json", folder), *text = cJSON_Print(manifest);
 
 	return file_write_atomic(path, text, strlen(text), 0444, err);
 }

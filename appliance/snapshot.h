@@ -19,13 +19,12 @@
  *
  * Layers and memory files are hard links: everybody who stands on a file has a name for it in a
  * folder of its own, and what nobody names is gone. A sleeping agent's memory is such a folder too
- * (agents/ID/sleep), without layers and memory file, which are the agent's own.
+ * (agents/ID/sleep.DISK), without layers and memory file, which are the agent's own.
  *
  * The manifest's members: format (1), id, kind ("snapshot", "template", "sleep"), agent (id),
- * agent_name, tag, parent (id or ""), created_ms, image, memory_mib, cpus, disk_gib, policy (rules),
- * layers ([{name, digest}], the lowest first), and with memory: memory {base, base_digest, pages
- * (bool), pages_digest, device_digest, machine, bytes, page_count}. In a "sleep": disks (names of
- * the agent's active disk with which this memory may wake).
+ * agent_name, tag, parent (id or ""), created_ms, image, memory_mib, cpus, disk_gib, policy
+ * (rules), layers ([{name, digest}], the lowest first), and with memory: memory {base, base_digest,
+ * pages (bool), pages_digest, device_digest, machine, bytes, page_count}.
  */
 #define SNAPSHOT_ID_PREFIX "sn_"
 #define SNAPSHOT_LAYERS_MAX 64
@@ -35,16 +34,13 @@
  * is none, 409 snapshot-damaged. */
 cJSON *snapshot_read(const char *folder, struct err *err);
 /* Writes the manifest into part, syncs, and renames part to folder. What was there must be gone. */
-int snapshot_publish(
-	const char *part, const char *folder, const cJSON *manifest, struct err *err);
+int snapshot_publish(const char *part, const char *folder, const cJSON *manifest, struct err *err);
 /* Replaces the manifest of a folder that is there, whole or not at all. */
 int snapshot_rewrite(const char *folder, const cJSON *manifest, struct err *err);
 /* Gives `to` names for the layers and the memory file of the manifest that are in `from`. */
-int snapshot_link_base(
-	const char *from, const char *to, const cJSON *manifest, struct err *err);
+int snapshot_link_base(const char *from, const char *to, const cJSON *manifest, struct err *err);
 /* The same for pages and device. */
-int snapshot_link_memory(
-	const char *from, const char *to, const cJSON *manifest, struct err *err);
+int snapshot_link_memory(const char *from, const char *to, const cJSON *manifest, struct err *err);
 /* Links one file; one that is there already is fine if it is the same. */
 int snapshot_link(const char *from, const char *to, const char *name, struct err *err);
 /* Makes a folder empty and private. */

@@ -62,11 +62,11 @@ int store_agent_add(struct store *s, struct agent_record *r, struct err *err)
 		"layers, base, base_digest, head, idle_suspend)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
 		"?, ?)",
-		"ssusuuussssssmiisuuusssssu", r->id, r->name, r->slot, r->image, r->memory_mib, r->cpus,
-		r->disk_gib, r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted,
-		r->detail, r->mode, r->machine_id, r->created_at, r->started_at, r->parent, r->port,
-		r->restarts, r->boots, r->disk, r->layers ? r->layers : "[]", r->base,
-		r->base_digest, r->head, r->idle_suspend);
+		"ssusuuussssssmiisuuusssssu", r->id, r->name, r->slot, r->image, r->memory_mib,
+		r->cpus, r->disk_gib, r->labels ? r->labels : "{}", r->on_crash, r->state,
+		r->wanted, r->detail, r->mode, r->machine_id, r->created_at, r->started_at,
+		r->parent, r->port, r->restarts, r->boots, r->disk, r->layers ? r->layers : "[]",
+		r->base, r->base_digest, r->head, r->idle_suspend);
 	return code < 0 ? code : 0;
 }
 
@@ -134,7 +134,8 @@ int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r)
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
 		"SELECT id, name, image, parent, on_crash, state, wanted, detail, mode, labels, "
 		"slot, memory_mib, cpus,"
-		" disk_gib, port, restarts, boots, created_at, started_at, machine_id, disk, layers, base, "
+		" disk_gib, port, restarts, boots, created_at, started_at, machine_id, disk, "
+		"layers, base, "
 		"base_digest, head, idle_suspend FROM agents "
 		"ORDER BY created_at, id",
 		"");
