@@ -93,6 +93,9 @@ void agent_save(struct agent *a);
 __attribute__((format(printf, 4, 5))) void agent_event(
 	struct agent *a, const char *type, cJSON *data, const char *fmt, ...);
 
+int agent_check_labels(const cJSON *labels, struct err *err);
+int agent_check_on_crash(const char *text, struct err *err);
+
 /* agent_run.c */
 void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker);
 void agent_feed(struct agent *a, enum agent_input input);

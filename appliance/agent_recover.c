@@ -18,6 +18,7 @@
 #include "netns.h"
 #include "paths.h"
 #include "process.h"
+#include "snapshots.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -180,6 +181,7 @@ void agents_recover(struct agents *all)
 	uint64_t delay = 0;
 	struct agent *next;
 
+	snapshots_sweep(all);
 	for (struct agent *a = all->first; a; a = next) {
 		next = a->next;
 		recover(a, &delay);

@@ -33,8 +33,11 @@ struct agent_origin {
 int agent_take_origin(struct agent *a, const struct agent_origin *o, struct err *err);
 /* Fills what of a record comes from an origin. */
 void agent_origin_record(struct agent_record *rec, const cJSON *manifest);
-/* A new agent like the origin, with its rules unless others are given (may be NULL). */
-int agent_fork(struct agents *all, const struct agent_origin *o, const char *name, const char *by,
+/*
+ * A new agent from an origin. args: of agent.create, without what the origin says; without "allow"
+ * it has the origin's rules. It wakes in the origin's memory, if there is one.
+ */
+int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *args, const char *by,
 	const struct asker *asker, struct err *err);
 
 #endif
