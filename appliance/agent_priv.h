@@ -104,10 +104,6 @@ void agent_clean(struct agent *a);
 void agent_start_policy(struct agent *a);
 int agent_adopt_vm(struct agent *a, struct err *err);
 
-/* Begins to use a QEMU that boots, or that wakes from m. */
-int agent_start_vm(struct agent *a, const cJSON *m, struct err *err);
-/* What it sleeps with cannot be used: a->end_detail says why. */
-void agent_unwakeable(struct agent *a);
 /* A step failed, and a->err says why. */
 void agent_failed(struct agent *a);
 /* Told to those who asked for one of the mask (1 << input). */
@@ -140,9 +136,8 @@ int agent_push_disk(struct agent *a, const char *disk);
 void agent_suspend(struct agent *a);
 /* The guest has ended or the agent goes: a snapshot under way will not be. */
 void agent_save_abort(struct agent *a, const struct err *why);
-/* agent_wake.c: checks what it sleeps with and starts QEMU; INPUT_ERROR follows if that cannot be.
- */
-void agent_wake(struct agent *a, cJSON *manifest);
+/* agent_wake.c: checks the memory file and layers that it sleeps on; done's data is the agent. */
+struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify_done_fn *done);
 /* Makes disk and memory those of a->rewind. */
 int agent_rewind(struct agent *a, struct err *err);
 

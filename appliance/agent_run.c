@@ -100,12 +100,55 @@ static int prepare(struct agent *a, struct err *err)
 	return r;
 }
 
+/* Its memory stays as it is: people decide. */
+static void unwakeable(struct agent *a)
+{
+	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
+	err_hint(&a->err,
+		"without its memory it boots from its disk: berth stop --force %s && berth start "
+		"%s",
+		a->rec.name, a->rec.name);
+	err_type(&a->err, 409, "snapshot-damaged");
+	agent_failed(a);
+}
+
 static void prepared(struct agent *a, int result)
 {
 	if (result < 0 || prepare(a, &a->err) < 0)
 		agent_failed(a);
 	else
 		agent_feed(a, INPUT_PREPARED);
+}
+
+static void on_memory_checked(
+	void *data, const struct verify_file *files, size_t n, const struct err *err)
+{
+	struct agent *a = data;
+
+	a->verifying = NULL;
+	if (!err) {
+		prepared(a, 0);
+		return;
+	}
+	snprintf(a->end_detail, sizeof(a->end_detail), "%s", err->msg);
+	unwakeable(a);
+}
+
+/* What it sleeps with, if it sleeps, is checked as well. */
+static void image_checked(struct agent *a, int result)
+{
+	struct err err = {0};
+	cJSON *asleep = result < 0 ? NULL : agent_sleep(a, &err);
+
+	if (asleep) {
+		a->verifying = agent_verify_sleep(a, asleep, on_memory_checked);
+	} else if (err.code && err.code != -ENOENT) {
+		snprintf(a->end_detail, sizeof(a->end_detail), "%s", err.msg);
+		unwakeable(a);
+	} else {
+		prepared(a, result);
+	}
+	cJSON_Delete(asleep);
 }
 
 static void on_image(void *data, const struct err *err)
@@ -115,7 +158,7 @@ static void on_image(void *data, const struct err *err)
 	a->image_wait = NULL;
 	if (err)
 		a->err = *err;
-	prepared(a, err ? err->code : 0);
+	image_checked(a, err ? err->code : 0);
 }
 
 static void do_prepare(struct agent *a)
@@ -129,7 +172,7 @@ static void do_prepare(struct agent *a)
 	if (r == 0)
 		tell_askers(a, "image", "checking the image");
 	else
-		prepared(a, r);
+		image_checked(a, r);
 }
 
 static void on_policy_up(void *data)
@@ -286,18 +329,6 @@ static enum agent_input verdict(struct agent *a)
 	return INPUT_ENDED_RETRY;
 }
 
-/* Its memory stays as it is: people decide. */
-void agent_unwakeable(struct agent *a)
-{
-	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
-	err_hint(&a->err,
-		"without its memory it boots from its disk: berth stop --force %s && berth start "
-		"%s",
-		a->rec.name, a->rec.name);
-	err_type(&a->err, 409, "snapshot-damaged");
-	agent_failed(a);
-}
-
 /* Its memory is back: with the next instruction what it slept with is old. */
 static void on_vm_loaded(void *data)
 {
@@ -331,7 +362,7 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 		return;
 	}
 	if (how == VM_END_UNWAKEABLE && !asked) {
-		agent_unwakeable(a);
+		unwakeable(a);
 		return;
 	}
 	if (asked || how == VM_END_POWEROFF) {
@@ -377,7 +408,8 @@ static void spec_done(char *paths[2])
 	free(paths[1]);
 }
 
-int agent_start_vm(struct agent *a, const cJSON *m, struct err *err)
+/* Boots it, or wakes it from m. */
+static int start_vm(struct agent *a, const cJSON *m, struct err *err)
 {
 	const cJSON *memory = json_get(m, "memory");
 	AUTOFREE char *folder = agent_sleep_folder(a), *device = xasprintf("%s/device", folder),
@@ -420,19 +452,18 @@ static void do_vm(struct agent *a)
 	cJSON *asleep = agent_sleep(a, &a->err);
 
 	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
-	if (asleep) {
-		agent_wake(a, asleep);
-		return;
-	}
-	if (a->err.code != -ENOENT || take_zero_base(a, &a->err) < 0) {
+	if (!asleep && (a->err.code != -ENOENT || take_zero_base(a, &a->err) < 0)) {
 		agent_failed(a);
 		return;
 	}
 	a->err = (struct err){0};
-	a->rec.boots++;
-	agent_save(a);
-	if (agent_start_vm(a, NULL, &a->err) < 0)
+	if (!asleep) {
+		a->rec.boots++;
+		agent_save(a);
+	}
+	if (start_vm(a, asleep, &a->err) < 0)
 		agent_failed(a);
+	cJSON_Delete(asleep);
 }
 
 int agent_adopt_vm(struct agent *a, struct err *err)
@@ -566,7 +597,12 @@ static void do_clean(struct agent *a)
 	cut_short(a, &err);
 	if (itself)
 		snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	agent_set_state(a, "stopped", itself ? "the guest powered itself off" : "");
+	if (agent_sleeps(a)) { /* stopped before it woke */
+		a->phase = PHASE_SUSPENDED;
+		agent_set_state(a, "suspended", "");
+	} else {
+		agent_set_state(a, "stopped", itself ? "the guest powered itself off" : "");
+	}
 	agent_event(a, "agent.stopped", NULL, "%s", a->rec.detail);
 	agent_answer(a, MASK_START | MASK_SUSPEND, a, &err);
 	agent_answer(a, MASK_STOP, a, NULL);

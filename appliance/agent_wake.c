@@ -17,24 +17,6 @@
 #include <errno.h>
 #include <string.h>
 
-static void on_verified(
-	void *data, const struct verify_file *files, size_t n, const struct err *err)
-{
-	struct agent *a = data;
-	cJSON *m;
-
-	a->verifying = NULL;
-	if (err) {
-		snprintf(a->end_detail, sizeof(a->end_detail), "%s", err->msg);
-		agent_unwakeable(a);
-		return;
-	}
-	m = agent_sleep(a, &a->err);
-	if (!m || agent_start_vm(a, m, &a->err) < 0)
-		agent_failed(a);
-	cJSON_Delete(m);
-}
-
 static void add_file(struct agent *a, struct verify_file *f, const char *name, const char *ending,
 	const char *digest)
 {
@@ -42,11 +24,12 @@ static void add_file(struct agent *a, struct verify_file *f, const char *name, c
 	snprintf(f->digest, sizeof(f->digest), "%s", digest);
 }
 
-void agent_wake(struct agent *a, cJSON *manifest)
+struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify_done_fn *done)
 {
 	const cJSON *memory = json_get(manifest, "memory"), *one;
 	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
 	struct verify_file files[VERIFY_FILES_MAX];
+	struct verify *q;
 	size_t n = 0;
 
 	add_file(a, &files[n++], json_str(memory, "base", ""), "",
@@ -56,11 +39,11 @@ void agent_wake(struct agent *a, cJSON *manifest)
 			add_file(a, &files[n++], json_str(one, "name", ""), ".qcow2",
 				json_str(one, "digest", ""));
 	}
-	a->verifying = verify_files(a->all->verifier, files, n, on_verified, a);
+	q = verify_files(a->all->verifier, files, n, done, a);
 	while (n > 0)
 		free(files[--n].path);
 	cJSON_Delete(layers);
-	cJSON_Delete(manifest);
+	return q;
 }
 
 /* The memory of the folder `from` becomes what the agent wakes from with `disk`. */
