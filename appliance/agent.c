@@ -153,18 +153,44 @@ static uint64_t memory_in_use(struct agent *a)
 	return a->memory;
 }
 
+/* Its machine is not there yet, and will be if all goes well. */
+static bool is_made(const struct agent *a)
+{
+	return !streq(a->rec.state, "suspended") &&
+	       (a->phase == PHASE_PREPARE || a->phase == PHASE_POLICY ||
+		       (a->phase == PHASE_BOOT && !a->adopted) || a->phase == PHASE_BACKOFF);
+}
+
+const char *agent_state(const struct agent *a)
+{
+	return is_made(a) ? "creating" : a->rec.state;
+}
+
+static void add_detail(cJSON *o, const struct agent *a)
+{
+	bool rests = a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED ||
+		     a->phase == PHASE_RUNNING || a->phase == PHASE_SUSPENDED;
+	char detail[sizeof(a->rec.detail) + 64] = "";
+
+	if (a->rec.detail[0])
+		snprintf(detail, sizeof(detail), "%s", a->rec.detail);
+	else if (a->phase == PHASE_BACKOFF)
+		snprintf(detail, sizeof(detail), "waiting to be %sstarted",
+			a->after_crash ? "re" : "");
+	else if (!rests)
+		snprintf(detail, sizeof(detail), "%s%s",
+			a->after_crash && is_made(a) ? "restarting after a crash: " : "",
+			agent_phase_name(a->phase));
+	cJSON_AddStringToObject(o, "state_detail", detail);
+}
+
 /* What changes while it lives. */
 static void add_life(cJSON *o, struct agent *a)
 {
 	static const char *const browser[] = {"starting", "up", "down", "gave-up"};
-	bool moving = a->phase != PHASE_STOPPED && a->phase != PHASE_FAILED &&
-		      a->phase != PHASE_RUNNING && a->phase != PHASE_SUSPENDED;
 
-	cJSON_AddStringToObject(o, "state", a->rec.state);
-	cJSON_AddStringToObject(o, "state_detail",
-		a->rec.detail[0] ? a->rec.detail
-		: moving         ? agent_phase_name(a->phase)
-				 : "");
+	cJSON_AddStringToObject(o, "state", agent_state(a));
+	add_detail(o, a);
 	cJSON_AddStringToObject(o, "browser", browser[a->vm ? a->browser : GUEST_BROWSER_DOWN]);
 	add_or_null(o, "accel", a->vm ? vm_accel(a->vm) : NULL);
 	if (a->vm)

@@ -58,6 +58,9 @@ struct agent *agents_find(struct agents *all, const char *name_or_id, struct err
 struct agent *agents_next(struct agents *all, struct agent *prev);
 const struct agent_record *agent_record(const struct agent *a);
 enum agent_phase agent_phase(const struct agent *a);
+/* One of the API's states: `creating` while a machine is made for it, be it the first, a start, or
+ * after a crash. */
+const char *agent_state(const struct agent *a);
 /* The agent as the API shows it. */
 cJSON *agent_json(struct agent *a);
 

@@ -73,7 +73,7 @@ static void connected(struct connecting *c, struct agent *a)
 {
 	struct agent_connection connection = {
 		.generation = a->rec.boots * 1000000ull + a->browser_restarts,
-		.state = a->rec.state,
+		.state = agent_state(a),
 	};
 
 	watch_fd_free(c->watch);

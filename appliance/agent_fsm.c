@@ -170,6 +170,7 @@ static const struct agent_step table[N_PHASES][N_INPUTS] =
 			},
 		[PHASE_REWINDING] =
 			{
+				[INPUT_KILL] = {PHASE_STOPPING, ACTION_KILL},
 				[INPUT_REMOVE] = {PHASE_REMOVING, ACTION_KILL},
 				[INPUT_REWIND] = {PHASE_REWINDING, ACTION_JOIN},
 				[INPUT_ENDED_OFF] = {PHASE_PREPARE, ACTION_REWIND},
@@ -202,7 +203,7 @@ static const struct {
 	[PHASE_STOPPING] = {"stopping", "stop", true},
 	[PHASE_RESTARTING] = {"restarting", "stop", true},
 	[PHASE_REMOVING] = {"being removed", "remove", true},
-	[PHASE_BACKOFF] = {"waiting to be restarted after a crash", NULL, false},
+	[PHASE_BACKOFF] = {"waiting to be started", NULL, false},
 	[PHASE_SUSPENDED] = {"suspended", NULL, false},
 	[PHASE_SUSPENDING] = {"being suspended", "suspend", true},
 	[PHASE_SAVING] = {"standing still for a snapshot", NULL, true},

@@ -41,9 +41,12 @@ struct agent {
 	char by[80];          /* who asked last, "" for nobody */
 	int browser;          /* enum guest_browser_state */
 	unsigned browser_restarts;
-	bool policy_down;   /* told so, and not yet that it is back */
-	bool browser_known; /* an earlier daemon has told that the browser is up */
-	bool adopted;       /* until the guest is ready: this boot is not a new one */
+	uint64_t browser_begun;   /* now_ms() when the guest said that it starts it, 0: not heard */
+	struct guest_ready ready; /* what the guest said of this boot */
+	bool policy_down;         /* told so, and not yet that it is back */
+	bool browser_known;       /* an earlier daemon has told that the browser is up */
+	bool after_crash;         /* this start is another try, by nobody's wish */
+	bool adopted;             /* until the guest is ready: this boot is not a new one */
 	enum agent_input inputs[INPUTS_MAX];
 	size_t n_inputs;
 	bool feeding;
@@ -104,6 +107,10 @@ void agent_clean(struct agent *a);
 void agent_start_policy(struct agent *a);
 int agent_adopt_vm(struct agent *a, struct err *err);
 
+/* What it sleeps with cannot be used: a->end_detail says why. Its memory stays as it is. */
+void agent_unwakeable(struct agent *a);
+/* agent_vm.c: boots it, or wakes it from m (a manifest with memory). */
+int agent_start_vm(struct agent *a, const cJSON *m, struct err *err);
 /* A step failed, and a->err says why. */
 void agent_failed(struct agent *a);
 /* Told to those who asked for one of the mask (1 << input). */

@@ -53,6 +53,7 @@ static void found_dead(struct agent *a)
 	memcpy(a->rec.state, "stopped", sizeof("stopped"));
 	agent_save(a);
 	a->phase = PHASE_BACKOFF;
+	a->after_crash = true;
 	watch_timer_start(a->timer, (uint64_t)crash_count_add(&a->crashes, now_ms()));
 }
 

@@ -25,33 +25,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Answers those whose ask is in the mask (1 << input). err NULL: done. a NULL: it has been removed.
- */
-void agent_answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err)
-{
-	struct agent_asker **link = &a->askers, *taken = NULL, **end = &taken;
-
-	while (*link) {
-		struct agent_asker *one = *link;
-
-		if (!(mask & 1u << one->ask)) {
-			link = &one->next;
-			continue;
-		}
-		*link = one->next;
-		one->next = NULL;
-		*end = one;
-		end = &one->next;
-	}
-	while (taken) {
-		struct agent_asker *one = taken;
-
-		taken = one->next;
-		one->asker.done(one->asker.data, shown, err);
-		free(one);
-	}
-}
-
 #define MASK_START (1u << INPUT_START | 1u << INPUT_RESTART | 1u << INPUT_REWIND)
 #define MASK_STOP (1u << INPUT_STOP | 1u << INPUT_KILL)
 #define MASK_REMOVE (1u << INPUT_REMOVE)
@@ -101,7 +74,7 @@ static int prepare(struct agent *a, struct err *err)
 }
 
 /* Its memory stays as it is: people decide. */
-static void unwakeable(struct agent *a)
+void agent_unwakeable(struct agent *a)
 {
 	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
 	err_hint(&a->err,
@@ -131,7 +104,7 @@ static void on_memory_checked(
 		return;
 	}
 	snprintf(a->end_detail, sizeof(a->end_detail), "%s", err->msg);
-	unwakeable(a);
+	agent_unwakeable(a);
 }
 
 /* What it sleeps with, if it sleeps, is checked as well. */
@@ -144,7 +117,7 @@ static void image_checked(struct agent *a, int result)
 		a->verifying = agent_verify_sleep(a, asleep, on_memory_checked);
 	} else if (err.code && err.code != -ENOENT) {
 		snprintf(a->end_detail, sizeof(a->end_detail), "%s", err.msg);
-		unwakeable(a);
+		agent_unwakeable(a);
 	} else {
 		prepared(a, result);
 	}
@@ -235,206 +208,14 @@ static void do_policy(struct agent *a)
 		watch_timer_start(a->timer, POLICY_TIMEOUT_MS);
 }
 
-static void on_rules_after_wake(void *data, const struct err *err)
+static void tell_running(struct agent *a)
 {
-	struct agent *a = data;
+	cJSON *o = cJSON_CreateObject();
 
-	if (err)
-		log_warning("%s: its rules are not in force yet: %s", a->rec.name, err->msg);
-	agent_feed(a, INPUT_READY);
-}
-
-static void on_vm_ready(void *data, const struct guest_ready *ready)
-{
-	struct agent *a = data;
-
-	if (a->woke && a->link) {
-		policy_link_rules(a->link, a->rules, a->rec.mode, on_rules_after_wake, a);
-		return;
-	}
-
-	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",
-		a->rec.name, ready->kernel, ready->kernel_ms, ready->init_ms);
-	agent_feed(a, INPUT_READY);
-}
-
-static void on_vm_browser(void *data, const struct guest_browser *browser)
-{
-	static const char *const types[] = {NULL, "browser.up", "browser.down", "browser.gave-up"};
-	struct agent *a = data;
-	int was = a->browser;
-
-	if (browser->state >= ARRAY_SIZE(types))
-		return;
-	a->browser = (int)browser->state;
-	a->browser_restarts = browser->restarts % 1000000;
-	/* What an adopted guest says first is no news. */
-	if (was != a->browser && types[a->browser] &&
-		!(a->browser_known && a->browser == GUEST_BROWSER_UP)) {
-		cJSON *o = cJSON_CreateObject();
-
-		cJSON_AddNumberToObject(o, "restarts", browser->restarts);
-		agent_event(a, types[a->browser], o, "%s", "");
-	}
-	a->browser_known = false;
-	if (a->browser == GUEST_BROWSER_UP && a->phase == PHASE_RUNNING && a->rec.detail[0])
-		agent_set_state(a, "running", "");
-	if (a->browser == GUEST_BROWSER_UP)
-		agent_feed(a, INPUT_BROWSER_UP);
-}
-
-/* True if another line of the guest may be kept now. */
-static bool log_allowed(struct agent *a)
-{
-	uint64_t now = now_ms();
-
-	a->log_tokens += (double)(now - a->log_at) * LOG_RATE / 1000;
-	a->log_at = now;
-	if (a->log_tokens > LOG_BURST)
-		a->log_tokens = LOG_BURST;
-	if (a->log_tokens < 1) {
-		a->log_dropped++;
-		return false;
-	}
-	a->log_tokens -= 1;
-	return true;
-}
-
-static void on_vm_log(void *data, unsigned source, const char *line)
-{
-	struct agent *a = data;
-	cJSON *o;
-
-	if (!log_allowed(a))
-		return;
-	o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "source", source == 0 ? "init" : "browser");
-	if (a->log_dropped)
-		cJSON_AddNumberToObject(o, "dropped_before", (double)a->log_dropped);
-	a->log_dropped = 0;
-	agent_event(a, "guest.log", o, "%s", line);
-}
-
-/* A crash or hang: is another try due, and when? */
-static enum agent_input verdict(struct agent *a)
-{
-	int wait;
-
-	if (!streq(a->rec.on_crash, "restart"))
-		return INPUT_ENDED_STAY;
-	wait = crash_count_add(&a->crashes, now_ms());
-	if (wait < 0)
-		return INPUT_ENDED_GIVE_UP;
-	watch_timer_start(a->timer, (uint64_t)wait);
-	return INPUT_ENDED_RETRY;
-}
-
-/* Its memory is back: with the next instruction what it slept with is old. */
-static void on_vm_loaded(void *data)
-{
-	struct agent *a = data;
-
-	if (agent_sleep_consume(a, &a->err) < 0) {
-		log_error("%s: %s", a->rec.name, a->err.msg);
-		vm_kill(a->vm);
-		return;
-	}
-	vm_continue(a->vm);
-	agent_sleep_forget(a);
-}
-
-static void on_vm_ended(void *data, enum vm_end how, const char *detail)
-{
-	struct agent *a = data;
-	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING ||
-		     a->phase == PHASE_REMOVING || a->phase == PHASE_REWINDING;
-	struct err gone;
-
-	vm_free(a->vm);
-	a->vm = NULL;
-	a->browser = GUEST_BROWSER_DOWN;
-	watch_timer_stop(a->timer);
-	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail ? detail : "");
-	err_set(&gone, ECANCELED, "the guest of '%s' ended: %s", a->rec.name, a->end_detail);
-	agent_save_abort(a, &gone);
-	if (how == VM_END_SAVED && a->phase == PHASE_SUSPENDING) {
-		agent_feed(a, INPUT_ENDED_SAVED);
-		return;
-	}
-	if (how == VM_END_UNWAKEABLE && !asked) {
-		unwakeable(a);
-		return;
-	}
-	if (asked || how == VM_END_POWEROFF) {
-		agent_feed(a, INPUT_ENDED_OFF);
-		return;
-	}
-	agent_event(
-		a, how == VM_END_HANG ? "agent.hung" : "agent.crashed", NULL, "%s", a->end_detail);
-	agent_feed(a, verdict(a));
-}
-
-static const struct vm_callbacks vm_callbacks = {
-	.ready = on_vm_ready,
-	.browser = on_vm_browser,
-	.log = on_vm_log,
-	.loaded = on_vm_loaded,
-	.ended = on_vm_ended,
-};
-
-/* The strings are a's or among `paths`, which are the caller's to free. */
-static void fill_spec(const struct agent *a, char *paths[2], struct vm_spec *ret)
-{
-	paths[0] = path_in(a->all->state, "images/%s", a->rec.image);
-	paths[1] = path_in(a->all->state, "agents/%s/%s", a->rec.id, a->rec.base);
-	*ret = (struct vm_spec){
-		.state = a->all->state,
-		.id = a->rec.id,
-		.name = a->rec.name,
-		.slot = a->rec.slot,
-		.image_dir = paths[0],
-		.disk = a->rec.disk,
-		.memory = paths[1],
-		.memory_mib = a->rec.memory_mib,
-		.cpus = a->rec.cpus,
-		.browser = true,
-	};
-	memcpy(ret->machine_id, a->rec.machine_id, sizeof(ret->machine_id));
-}
-
-static void spec_done(char *paths[2])
-{
-	free(paths[0]);
-	free(paths[1]);
-}
-
-/* Boots it, or wakes it from m. */
-static int start_vm(struct agent *a, const cJSON *m, struct err *err)
-{
-	const cJSON *memory = json_get(m, "memory");
-	AUTOFREE char *folder = agent_sleep_folder(a), *device = xasprintf("%s/device", folder),
-		      *pages = xasprintf("%s/pages", folder);
-	struct vm_spec spec;
-	char *paths[2];
-	int r;
-
-	fill_spec(a, paths, &spec);
-	if (m)
-		spec.wake = (struct vm_wake){.device = device,
-			.pages = json_bool(memory, "pages", false) ? pages : NULL,
-			.device_digest = json_str(memory, "device_digest", ""),
-			.pages_digest = json_str(memory, "pages_digest", ""),
-			.machine = json_str(memory, "machine", "")};
-	a->woke = m;
-	a->browser = GUEST_BROWSER_STARTING;
-	a->browser_restarts = 0;
-	a->adopted = false;
-	a->browser_known = m;
-	r = vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
-	if (r < 0)
-		a->vm = NULL;
-	spec_done(paths);
-	return r;
+	cJSON_AddNumberToObject(o, "kernel_ms", a->ready.kernel_ms);
+	cJSON_AddNumberToObject(o, "init_ms", a->ready.init_ms);
+	cJSON_AddBoolToObject(o, "fresh", a->ready.fresh != 0);
+	agent_event(a, "agent.running", o, "%s", "");
 }
 
 /* A boot's memory stands on nothing. */
@@ -461,29 +242,9 @@ static void do_vm(struct agent *a)
 		a->rec.boots++;
 		agent_save(a);
 	}
-	if (start_vm(a, asleep, &a->err) < 0)
+	if (agent_start_vm(a, asleep, &a->err) < 0)
 		agent_failed(a);
 	cJSON_Delete(asleep);
-}
-
-int agent_adopt_vm(struct agent *a, struct err *err)
-{
-	struct vm_spec spec;
-	char *paths[2];
-	int r;
-
-	fill_spec(a, paths, &spec);
-	r = vm_adopt(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
-	spec_done(paths);
-	if (r < 0) {
-		a->vm = NULL;
-		return r;
-	}
-	a->adopted = a->browser_known = streq(a->rec.state, "running");
-	a->browser = GUEST_BROWSER_STARTING;
-	a->phase = PHASE_BOOT;
-	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
-	return 0;
 }
 
 /* A daemon that ended in the middle of a snapshot may have left the guest writing to the next disk.
@@ -507,9 +268,12 @@ static void do_ready(struct agent *a)
 		a->rec.started_at = realtime_ns();
 	if (a->adopted)
 		take_disk(a);
+	a->after_crash = false;
 	agent_set_state(a, "running", "");
-	if (!a->adopted)
-		agent_event(a, a->woke ? "agent.resumed" : "agent.running", NULL, "%s", "");
+	if (a->woke)
+		agent_event(a, "agent.resumed", NULL, "%s", "");
+	else if (!a->adopted)
+		tell_running(a);
 	a->adopted = a->woke = false;
 	a->active_at = now_ms();
 	agent_folder_sweep(a);
@@ -626,6 +390,7 @@ static void do_backoff(struct agent *a)
 
 	crashed_error(a, &err, "; it is being restarted");
 	a->by[0] = 0;
+	a->after_crash = true;
 	a->rec.restarts++;
 	agent_set_state(a, "stopped", err.msg);
 	agent_answer(a, MASK_START, a, &err);
@@ -873,83 +638,4 @@ void agent_free(struct agent *a)
 	cJSON_Delete(a->rules);
 	agent_record_done(&a->rec);
 	free(a);
-}
-
-static void reset_crashes(struct agent *a)
-{
-	a->crashes = (struct crash_count){0};
-	a->rec.restarts = 0;
-}
-
-static int want(struct agent *a, enum agent_input ask, struct err *err)
-{
-	static const char *const wanted[N_ASKS] = {
-		[INPUT_START] = "run",
-		[INPUT_STOP] = "stop",
-		[INPUT_KILL] = "stop",
-		[INPUT_RESTART] = "run",
-		[INPUT_REMOVE] = "remove",
-		[INPUT_REWIND] = "run",
-	};
-	char was[sizeof(a->rec.wanted)];
-	int r;
-
-	if (!wanted[ask] || streq(a->rec.wanted, wanted[ask]))
-		return 0;
-	memcpy(was, a->rec.wanted, sizeof(was));
-	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "%s", wanted[ask]);
-	r = store_agent_save(a->all->o.store, &a->rec, err);
-	if (r < 0)
-		memcpy(a->rec.wanted, was, sizeof(was));
-	return r;
-}
-
-static int may_ask(struct agent *a, enum agent_input ask, struct err *err)
-{
-	if (a->all->shutting && (ask == INPUT_START || ask == INPUT_RESTART)) {
-		err_set(err, EBUSY, "the appliance is being shut down");
-		return err_type(err, 503, "daemon-unavailable");
-	}
-	if (agent_fsm(a->phase, ask).action != ACTION_REFUSE)
-		return 0;
-	err_set(err, EBUSY, "agent '%s' is %s", a->rec.name, agent_phase_name(a->phase));
-	err_hint(err, "wait until that is done");
-	return err_type(err, 409, "wrong-state");
-}
-
-void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker)
-{
-	struct agent_asker *one = xcalloc(1, sizeof(*one)), **end = &a->askers;
-
-	one->ask = ask;
-	one->asker = *asker;
-	while (*end)
-		end = &(*end)->next;
-	*end = one;
-}
-
-int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker,
-	struct err *err)
-{
-	enum agent_action action = agent_fsm(a->phase, ask).action;
-	bool asleep = a->phase == PHASE_SUSPENDED;
-	int r = may_ask(a, ask, err);
-
-	if (r == 0)
-		r = want(a, ask, err);
-	if (r < 0)
-		return r;
-	if (action == ACTION_PREPARE) {
-		reset_crashes(a);
-		a->after_wake = asleep ? ask : INPUT_START;
-		a->err = (struct err){0};
-		a->end_detail[0] = 0;
-		watch_timer_stop(a->timer);
-	}
-	if (action != ACTION_JOIN && action != ACTION_DONE)
-		snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
-	if (asker)
-		agent_add_asker(a, ask, asker);
-	agent_feed(a, ask);
-	return 0;
 }

@@ -212,28 +212,92 @@ static int ask_to_end(struct cli *c, pid_t pid, struct err *err)
 	return r;
 }
 
+/*
+ * The supervisor has died and what it started lives on: as `berth up` does, a new one takes over,
+ * so that agents are powered off and nothing is left. Nobody needs its front, so any port will do.
+ * When no appliance comes up any more (a damaged database) everything is ended at once; 1 then, and
+ * err says why.
+ */
+static int take_over(struct cli *c, struct err *err)
+{
+	struct starting s = {.c = c, .listen = "127.0.0.1:0"};
+	const struct supervisor_options o = {
+		.state = c->state, .listen = s.listen, .progress = on_progress, .data = &s};
+	struct house house;
+	int r;
+
+	progress_start(&s.progress, "the supervisor has died, taking its place");
+	r = house_enter(c->state, &house, err);
+	if (r == 0) {
+		r = supervisor_run(&o, err);
+		if (r < 0 && r != -EALREADY) {
+			house_kill_living(c->state);
+			house_leave(c->state);
+			r = 1;
+		}
+	}
+	progress_end(&s.progress, r == 0);
+	return r == -EALREADY ? 0 : r;
+}
+
+enum end { WAS_NOT_UP, ENDED, ENDED_ORPHANS, KILLED_ORPHANS };
+
+static int end_it(struct cli *c, enum end *ret, struct err *err)
+{
+	pid_t pid = supervisor_pid(c->state);
+	int r = 0;
+
+	*ret = ENDED;
+	if (pid == 0) {
+		*ret = house_living(c->state) ? ENDED_ORPHANS : WAS_NOT_UP;
+		if (*ret == WAS_NOT_UP)
+			return 0;
+		r = take_over(c, err);
+		pid = supervisor_pid(c->state);
+	}
+	if (r == 1)
+		*ret = KILLED_ORPHANS;
+	if (r != 0)
+		return MIN(r, 0);
+	r = ask_to_end(c, pid, err);
+	return r < 0 ? r : supervisor_wait_gone(c->state, GONE_WAIT_MS, err);
+}
+
+static void tell_down(const struct cli *c, enum end how, const struct err *why)
+{
+	static const char *const lines[] = {
+		[ENDED] = "berth is down",
+		[ENDED_ORPHANS] =
+			"berth is down: its supervisor had died, what lived on has been stopped",
+		[KILLED_ORPHANS] = "berth is down: its supervisor had died and what lived on was "
+				   "ended at once, agents without powering off",
+	};
+	AUTOJSON *v = cJSON_CreateObject();
+
+	if (how == KILLED_ORPHANS)
+		fprintf(stderr, "berth: %s\n", why->msg);
+	if (c->json) {
+		cJSON_AddBoolToObject(v, "was_up", how != WAS_NOT_UP);
+		cJSON_AddBoolToObject(v, "supervisor_died", how > ENDED);
+		cJSON_AddBoolToObject(v, "killed", how == KILLED_ORPHANS);
+		cli_print_json(v);
+	} else if (how == WAS_NOT_UP) {
+		cli_print("berth was not up (state %s)", c->state);
+	} else {
+		cli_print("%s", lines[how]);
+	}
+}
+
 int cli_down(struct cli *c, struct err *err)
 {
 	int r = refuse_elsewhere(c, err);
-	pid_t pid;
+	enum end how;
 
-	if (r < 0)
-		return r;
-	pid = supervisor_pid(c->state);
-	if (pid > 0) {
-		r = ask_to_end(c, pid, err);
-		if (r == 0)
-			r = supervisor_wait_gone(c->state, GONE_WAIT_MS, err);
-		if (r < 0)
-			return r;
-	}
-	if (c->json)
-		printf("{\n\t\"was_up\":\t%s\n}\n", pid > 0 ? "true" : "false");
-	else if (pid > 0)
-		printf("berth is down\n");
-	else
-		cli_print("berth was not up (state %s)", c->state);
-	return 0;
+	if (r == 0)
+		r = end_it(c, &how, err);
+	if (r == 0)
+		tell_down(c, how, err);
+	return r;
 }
 
 /* "2 running, 1 stopped" */
@@ -303,5 +367,8 @@ int cli_status(struct cli *c, struct err *err)
 		cli_print_json(v);
 	else
 		print_status(v);
+	if (!c->url && supervisor_pid(c->state) == 0)
+		fprintf(stderr, "berth: the supervisor has died: what ends now is not started "
+				"again; berth up takes its place, berth down stops everything\n");
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/securebits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -40,6 +41,8 @@
 #define SUBID_MIN 2048
 #define REPLY_MAX 2048
 #define LEAVE_TIMEOUT_S 3
+#define KILL_MAX 2000 /* processes: two for each agent, and what is in the way */
+#define KILL_WAIT_MS 5000
 
 static int helper_sock = -1; /* to the helper; held by the supervisor alone */
 static int lock_fd = -1;     /* flock on STATE: one supervisor */
@@ -481,6 +484,29 @@ void house_leave(const char *state)
 	}
 	house_unpin(state);
 	remove_tree(run, NULL);
+}
+
+pid_t house_living(const char *state)
+{
+	bool mounts;
+
+	return find_living(state, &mounts);
+}
+
+void house_kill_living(const char *state)
+{
+	pid_t pid;
+
+	for (int i = 0; i < KILL_MAX && (pid = house_living(state)); i++) {
+		AUTOFD int fd = process_pidfd(pid);
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+
+		if (fd < 0 || house_living(state) != pid)
+			continue;
+		kill(-pid, SIGKILL); /* a policy's wall is in its session */
+		process_signal(fd, SIGKILL);
+		poll(&p, 1, KILL_WAIT_MS);
+	}
 }
 
 /* ---- identities ---- */

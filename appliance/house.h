@@ -30,6 +30,12 @@ int house_enter(const char *state, struct house *ret, struct err *err);
  * be removed. Called by the supervisor; safe to call twice.
  */
 void house_leave(const char *state);
+/* A living process of the appliance other than the supervisor: berthd, the gateway, an agent's. 0:
+ * none. */
+pid_t house_living(const char *state);
+/* Ends all of them at once, for when no berthd can be had that would do it gently. house_enter has
+ * been called. */
+void house_kill_living(const char *state);
 /* Looks without touching: can agents run here, and what is missing (for `berth doctor`)? false:
  * `err` says what. */
 bool house_check_namespaces(struct err *err);

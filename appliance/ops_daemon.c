@@ -27,7 +27,7 @@ static cJSON *count_agents(struct daemon *d)
 
 	for (struct agent *a = agents_next(d->agents, NULL); a; a = agents_next(d->agents, a)) {
 		for (size_t i = 0; i < ARRAY_SIZE(states); i++)
-			n[i] += streq(states[i], agent_record(a)->state);
+			n[i] += streq(states[i], agent_state(a));
 		total++;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++)

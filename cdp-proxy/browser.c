@@ -156,7 +156,7 @@ static void take_message(struct browser *b, const char *text, size_t n)
 		take_answer(b, text, n);
 }
 
-static void on_piece(void *data, const uint8_t *p, size_t n, bool first, bool final)
+static void on_piece(void *data, uint8_t *p, size_t n, bool first, bool final)
 {
 	struct browser *b = data;
 	struct buf whole;

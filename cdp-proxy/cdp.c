@@ -139,14 +139,14 @@ static void reply(struct cdp_link *l, struct buf *text)
 	}
 }
 
-static void on_up_piece(void *data, const uint8_t *p, size_t n, bool first, bool final)
+static void on_up_piece(void *data, uint8_t *p, size_t n, bool first, bool final)
 {
 	struct cdp_link *l = data;
 	unsigned int flags = (first ? WS_FIRST : 0) | (final ? WS_FINAL : 0) | WS_IS_TEXT;
 
 	metric_add(METRIC_CDP_BROWSER_BYTES, n);
 	l->in_message = !final;
-	if (ws_send_piece(l->ws, p, n, flags) >= CONN_HIGH_WATER)
+	if (ws_send_in_place(l->ws, p, n, flags) >= CONN_HIGH_WATER)
 		upstream_pause(l->up, true);
 	if (!final)
 		return;

@@ -30,7 +30,8 @@
 #define GATEWAY_JSON_MAX (1u << 20)
 #define CONN_HIGH_WATER (1u << 20)  /* queued bytes from which a producer must stop */
 #define CONN_LOW_WATER (256u << 10) /* queued bytes at which it is called again */
-#define WS_PIECE_MAX 65536u /* largest piece given to on_piece; ws_send_piece takes any size */
+#define WS_PIECE_MAX 262144u /* largest piece given to on_piece; ws_send_piece takes any size */
+#define WS_HEADROOM 32u      /* what ws_send_in_place may overwrite before a piece */
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_AGENT, ROLE_ADMIN };
 
@@ -137,9 +138,12 @@ void ws_refuse(struct ws_conn *ws, const struct err *err);
  * stop until on_writable.
  */
 size_t ws_send_piece(struct ws_conn *ws, const void *data, size_t n, unsigned int flags);
+/* The same; when nothing waits the piece is not copied. WS_HEADROOM bytes before it are
+ * overwritten. */
+size_t ws_send_in_place(struct ws_conn *ws, uint8_t *p, size_t n, unsigned int flags);
 size_t ws_queued(const struct ws_conn *ws);
-/* Stops or goes on with reading this client (pieces already read by then may still come: at most 64
- * KiB). */
+/* Stops or goes on with reading this client (pieces already read by then may still come: at most
+ * WS_PIECE_MAX). */
 void ws_pause_reading(struct ws_conn *ws, bool pause);
 /* Sends what is queued, then a close frame; no more on_piece; on_close follows. code 1000, 1001,
  * 1003, 1007… */

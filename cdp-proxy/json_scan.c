@@ -155,35 +155,60 @@ static int begin_value(struct json_scan *s, const uint8_t *c, uint64_t at)
 	return s->word ? 0 : -EINVAL;
 }
 
-#define ONES 0x0101010101010101u
-#define HIGHS 0x8080808080808080u
+/* Bytes side by side: what the compiler has registers for. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
-/* How many of n bytes are neither a quote, a backslash nor a control character. */
-static size_t plain_run(const uint8_t *p, size_t n)
+static bytes16 load(const uint8_t *p)
 {
-	size_t i = 0;
-	uint64_t v, q, b;
+	bytes16 v;
 
-	for (; n - i >= sizeof(v); i += sizeof(v)) {
-		memcpy(&v, p + i, sizeof(v));
-		q = v ^ ONES * '"';
-		b = v ^ ONES * '\\';
-		if ((((v - ONES * 0x20) & ~v) | ((q - ONES) & ~q) | ((b - ONES) & ~b)) & HIGHS)
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static bool any(bytes16 v)
+{
+	uint64_t half[2];
+
+	memcpy(half, &v, sizeof(half));
+	return (half[0] | half[1]) != 0;
+}
+
+static bytes16 ends_run(bytes16 v)
+{
+	return (bytes16)((v & 0xe0) == 0) | (bytes16)(v == '"') | (bytes16)(v == '\\');
+}
+
+/* How many of n bytes are neither a quote, a backslash nor a control character; *ret_high: one of
+ * them, or of those close behind, is not ASCII. */
+static size_t plain_run(const uint8_t *p, size_t n, bool *ret_high)
+{
+	bytes16 high = {0}, a, b;
+	size_t i = 0;
+	uint8_t tail = 0;
+
+	for (; n - i >= 32; i += 32) {
+		a = load(p + i);
+		b = load(p + i + 16);
+		high |= a | b;
+		if (any(ends_run(a) | ends_run(b)))
 			break;
 	}
-	while (i < n && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\')
-		i++;
+	for (; i < n && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\'; i++)
+		tail |= p[i];
+	*ret_high = tail & 0x80 || any(high & 0x80);
 	return i;
 }
 
 /* Reads inside a string. The bytes taken, or -EINVAL. */
 static ssize_t in_string(struct json_scan *s, const uint8_t *p, size_t n, uint64_t at)
 {
-	size_t run = plain_run(p, n);
+	bool high;
+	size_t run = plain_run(p, n, &high);
 	int r;
 
 	if (run) {
-		if (!ws_utf8(&s->utf8, p, run))
+		if ((high || s->utf8) && !ws_utf8(&s->utf8, p, run))
 			return -EINVAL;
 		keep(s, p, run);
 		return (ssize_t)run;

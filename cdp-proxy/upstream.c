@@ -27,8 +27,8 @@
  * stops sending when upstream_send says so. An error found while sending is told from the loop.
  */
 #define HANDSHAKE_MS 10000
-#define READS_PER_TURN 4
-#define MASK_CHUNK 65536u
+#define READS_PER_TURN 2
+#define MASK_CHUNK 262144u
 
 enum up_state { UP_HANDSHAKE, UP_OPEN, UP_CLOSED };
 
@@ -55,7 +55,8 @@ struct upstream {
 };
 
 /* Shared by all: nothing is kept in them between two turns of the loop. */
-static uint8_t read_scratch[UPSTREAM_READ], mask_scratch[MASK_CHUNK + WS_HEADER_MAX];
+static uint8_t read_room[WS_HEADROOM + UPSTREAM_READ], mask_scratch[MASK_CHUNK + WS_HEADER_MAX];
+static uint8_t *const read_scratch = read_room + WS_HEADROOM;
 
 /* ---- end ---- */
 
@@ -192,9 +193,7 @@ static void send_frame(struct upstream *u, uint8_t op, const uint8_t *p, size_t 
 	head = ws_write_header(mask_scratch, &h);
 	for (size_t at = 0; at < n || head; at += take, head = 0) {
 		take = MIN(n - at, (size_t)MASK_CHUNK);
-		if (take)
-			memcpy(mask_scratch + head, p + at, take);
-		ws_mask(mask_scratch + head, take, h.mask, at);
+		ws_mask_copy(mask_scratch + head, p + at, take, h.mask, at);
 		queue(u, mask_scratch, head + take);
 	}
 }
@@ -260,7 +259,7 @@ static const char *frame_wrong(struct upstream *u)
 	return NULL;
 }
 
-static void data_bytes(struct upstream *u, const uint8_t *p, size_t n)
+static void data_bytes(struct upstream *u, uint8_t *p, size_t n)
 {
 	bool first = u->message_len == 0 && u->frame.op == WS_TEXT && u->left == u->frame.len;
 	bool final = u->frame.fin && n == u->left;
@@ -304,7 +303,7 @@ static size_t header_bytes(struct upstream *u, const uint8_t *p, size_t n)
 }
 
 /* Takes bytes of the payload; how many. */
-static size_t payload_bytes(struct upstream *u, const uint8_t *p, size_t n)
+static size_t payload_bytes(struct upstream *u, uint8_t *p, size_t n)
 {
 	size_t take = (size_t)MIN((uint64_t)n, u->left);
 
@@ -321,7 +320,7 @@ static size_t payload_bytes(struct upstream *u, const uint8_t *p, size_t n)
 	return take;
 }
 
-static void frame_bytes(struct upstream *u, const uint8_t *p, size_t n)
+static void frame_bytes(struct upstream *u, uint8_t *p, size_t n)
 {
 	size_t at = 0;
 
@@ -407,7 +406,7 @@ static void read_some(struct upstream *u)
 {
 	for (int i = 0; i < READS_PER_TURN && u->state != UP_CLOSED && !u->paused; i++) {
 		int look = u->state == UP_HANDSHAKE ? MSG_PEEK : 0;
-		ssize_t n = recv(u->fd, read_scratch, sizeof(read_scratch), MSG_DONTWAIT | look);
+		ssize_t n = recv(u->fd, read_scratch, UPSTREAM_READ, MSG_DONTWAIT | look);
 
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 			return;
@@ -419,7 +418,7 @@ static void read_some(struct upstream *u)
 			handshake_bytes(u, read_scratch, (size_t)n);
 		else
 			frame_bytes(u, read_scratch, (size_t)n);
-		if ((size_t)n < sizeof(read_scratch) / 4)
+		if ((size_t)n < UPSTREAM_READ / 2)
 			return;
 	}
 }

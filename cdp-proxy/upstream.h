@@ -9,7 +9,7 @@
 #include <uv.h>
 
 #define UPSTREAM_MESSAGE_MAX (256u << 20)
-#define UPSTREAM_READ 262144u            /* read at once; the largest piece */
+#define UPSTREAM_READ (1u << 20)         /* read at once; the largest piece */
 #define UPSTREAM_HIGH_WATER (512u << 10) /* queued bytes from which the sender must stop */
 #define UPSTREAM_LOW_WATER (128u << 10)
 #define UPSTREAM_QUEUE_MAX (4u << 20)
@@ -23,8 +23,8 @@ struct upstream;
 struct upstream_owner {
 	void (*on_open)(void *data);
 	/* A piece of a text message, n <= UPSTREAM_READ; valid during the call. UTF-8 is not
-	 * checked. */
-	void (*on_piece)(void *data, const uint8_t *p, size_t n, bool first, bool final);
+	 * checked. The WS_HEADROOM bytes before it may be overwritten. */
+	void (*on_piece)(void *data, uint8_t *p, size_t n, bool first, bool final);
 	void (*on_writable)(
 		void *data); /* was at the high-water mark, is below the low-water mark */
 	/* fault: the guest broke a rule; else the connection just ended. */

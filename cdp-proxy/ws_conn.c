@@ -5,6 +5,7 @@
 #include "log.h"
 #include "util.h"
 #include "ws.h"
+#include "ws_watch.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
@@ -18,7 +19,10 @@
  * reaches libwebsockets' HTTP parser. What came behind the head follows.
  *
  * Sending: pieces wait in an outq with LWS_PRE bytes of room before each; one is written per
- * WRITEABLE call-back. Reading is stopped through lws_rx_flow_control().
+ * WRITEABLE call-back. A piece with room before it (ws_send_in_place) is written at once when
+ * nothing waits; what the socket does not take of it libwebsockets keeps, and until that is out
+ * (`stuck`) everything else waits here. Reading is stopped through lws_rx_flow_control(), and what
+ * is read is looked at before libwebsockets sees it (ws_watch.c).
  *
  * Libwebsockets tells of the end in CLOSED (after ESTABLISHED) or WSI_DESTROY; the first of them
  * ends the http_conn, and its owner hears of it once.
@@ -26,6 +30,8 @@
 #define PIECE 8u /* marks a chunk as a piece of its own */
 #define CLOSE_MS 5000
 #define SEND_AT_ONCE (1 << 20)
+
+_Static_assert(WS_HEADROOM >= LWS_PRE, "libwebsockets writes its header into the headroom");
 #define MAX_FDS 8192
 
 struct ws_conn {
@@ -34,7 +40,10 @@ struct ws_conn {
 	const struct ws_owner *owner;
 	void *owner_data;
 	uint32_t utf8;
-	bool high, paused, closing, close_begun;
+	int fd; /* libwebsockets closes it */
+	struct ws_watch watch;
+	uint64_t taken; /* bytes of payload and control frames' that libwebsockets gave us */
+	bool high, stuck, paused, closing, close_begun;
 	int close_code;
 	char close_reason[120];
 };
@@ -78,12 +87,33 @@ static struct http_conn *conn_of(struct lws_side *s, struct lws *wsi)
 
 static void gone(struct http_conn *c)
 {
-	if (c->ws)
+	if (c->ws && c->ws->fd >= 0)
+		ws_watch_fd(c->ws->fd, NULL);
+	if (c->ws) {
 		c->ws->wsi = NULL;
+		c->ws->fd = -1;
+	}
 	if (c->state != CONN_WS)
 		return;
 	c->state = CONN_ACCEPT;
 	conn_close(c);
+}
+
+/* What waits for this client is dropped: it broke the rules. */
+static int protocol_error(struct ws_conn *ws, int code, const char *why)
+{
+	outq_done(&ws->c->out);
+	outq_init(&ws->c->out, LWS_PRE);
+	ws_close(ws, code, why);
+	return 0;
+}
+
+static void frames_wrong(void *data)
+{
+	struct ws_conn *ws = data;
+
+	if (ws->wsi)
+		protocol_error(ws, 1002, ws->watch.wrong);
 }
 
 static int established(struct http_conn *c, struct lws *wsi)
@@ -94,6 +124,8 @@ static int established(struct http_conn *c, struct lws *wsi)
 	metric_add(METRIC_WS_OPENED, 1);
 	if (ws->owner && ws->owner->on_open)
 		ws->owner->on_open(ws->owner_data);
+	if (ws->watch.wrong)
+		frames_wrong(ws);
 	return 0;
 }
 
@@ -114,27 +146,23 @@ static int begin_close(struct ws_conn *ws, struct lws *wsi)
 	return 0;
 }
 
-/* What waits for this client is dropped: it broke the rules. */
-static int protocol_error(struct ws_conn *ws)
-{
-	outq_done(&ws->c->out);
-	outq_init(&ws->c->out, LWS_PRE);
-	ws_close(ws, 1007, "text that is not UTF-8");
-	return 0;
-}
-
 static int received(struct http_conn *c, struct lws *wsi, const uint8_t *p, size_t n)
 {
 	struct ws_conn *ws = c->ws;
 	bool first = lws_is_first_fragment(wsi), final = lws_is_final_fragment(wsi),
 	     text = !lws_frame_is_binary(wsi);
 
+	ws->taken += n;
+	if (ws->taken > ws->watch.handed) {
+		log_error("libwebsockets reads a client by a way that is not watched");
+		return -1;
+	}
 	if (ws->closing)
 		return 0;
 	if (first)
 		ws->utf8 = 0;
 	if (text && (!ws_utf8(&ws->utf8, p, n) || (final && ws->utf8 != 0)))
-		return protocol_error(ws);
+		return protocol_error(ws, 1007, "text that is not UTF-8");
 	if (ws->owner && ws->owner->on_piece)
 		ws->owner->on_piece(ws->owner_data, p, n, first, final, text);
 	return 0;
@@ -154,6 +182,7 @@ static int writable(struct http_conn *c, struct lws *wsi)
 	struct ws_conn *ws = c->ws;
 	struct outq_chunk *chunk = c->out.first;
 
+	ws->stuck = false;
 	if (chunk) {
 		if (lws_write(wsi, chunk->data, chunk->len, write_mode(chunk->flags)) <
 			(int)chunk->len)
@@ -216,6 +245,9 @@ struct ws_conn *ws_conn_new(struct http_conn *c)
 	struct ws_conn *ws = xcalloc(1, sizeof(*ws));
 
 	ws->c = c;
+	ws->fd = -1;
+	ws->watch.on_wrong = frames_wrong;
+	ws->watch.data = ws;
 	return ws;
 }
 
@@ -233,6 +265,7 @@ void ws_conn_closed(struct http_conn *c)
 static void put_handshake(struct http_conn *c, struct buf *b)
 {
 	const struct http_text *key = http_header(c->head, "Sec-WebSocket-Key", NULL);
+	uint8_t *behind = (uint8_t *)c->in + c->in_used;
 
 	buf_addf(b, "GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
 		c->match.host);
@@ -241,7 +274,7 @@ static void put_handshake(struct http_conn *c, struct buf *b)
 	if (http_has_token(c->head, "Sec-WebSocket-Protocol", "berth.exec.v1"))
 		buf_add_str(b, "\r\nSec-WebSocket-Protocol: berth.exec.v1");
 	buf_add_str(b, "\r\n\r\n");
-	buf_add(b, c->in + c->in_used, c->in_len - c->in_used);
+	buf_add(b, behind, ws_watch_bytes(&c->ws->watch, behind, c->in_len - c->in_used));
 }
 
 /* Drops what only the handshake needed. */
@@ -280,7 +313,8 @@ void ws_conn_adopt(struct http_conn *c)
 	conn_timeout(c, 0);
 	c->state = CONN_WS;
 	s->adopting = c;
-	s->adopting_fd = steal_fd(&c->fd);
+	s->adopting_fd = c->ws->fd = steal_fd(&c->fd);
+	ws_watch_fd(c->ws->fd, &c->ws->watch);
 	wsi = lws_adopt_socket_vhost_readbuf(
 		s->vhost, s->adopting_fd, (const char *)head.data, head.len);
 	s->adopting = NULL;
@@ -332,6 +366,28 @@ size_t ws_send_piece(struct ws_conn *ws, const void *data, size_t n, unsigned in
 	if (ws->c->out.queued >= CONN_HIGH_WATER)
 		ws->high = true;
 	return ws->c->out.queued;
+}
+
+static size_t send_now(struct ws_conn *ws, uint8_t *p, size_t n, unsigned int flags)
+{
+	if (lws_write(ws->wsi, p, n, write_mode(flags)) < (int)n) {
+		lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		return 0;
+	}
+	if (!lws_partial_buffered(ws->wsi))
+		return 0;
+	ws->stuck = ws->high = true;
+	lws_callback_on_writable(ws->wsi);
+	return CONN_HIGH_WATER;
+}
+
+size_t ws_send_in_place(struct ws_conn *ws, uint8_t *p, size_t n, unsigned int flags)
+{
+	if (!ws->wsi || ws->closing)
+		return 0;
+	if (n > SEND_AT_ONCE || ws->stuck || ws->c->out.first || lws_partial_buffered(ws->wsi))
+		return ws_send_piece(ws, p, n, flags);
+	return send_now(ws, p, n, flags);
 }
 
 size_t ws_queued(const struct ws_conn *ws)

@@ -9,7 +9,7 @@
  *
  * One timer serves what the state waits for: the next probe, the backoff, the end of a stop.
  * Chromium runs as the agent in a session of its own; when its first process has ended, the rest of
- * the group is killed.
+ * the group is killed. While it is UP a helper (keep.c) sees to it that its cookies reach the disk.
  */
 #include "browser.h"
 
@@ -45,9 +45,15 @@ static const char *const flags[] = {
 	"--hide-scrollbars",
 	"--mute-audio",
 	"--password-store=basic",
+	/* localStorage is written within a second, not within a minute. */
+	"--enable-aggressive-domstorage-flushing",
 	"--use-mock-keychain",
-	/* There is no GPU; the software compositor paints. */
+	/* There is no GPU; the software compositor paints, and nothing looks for video decoders. */
 	"--disable-gpu",
+	"--disable-accelerated-video-decode",
+	"--disable-accelerated-video-encode",
+	/* Warnings and errors of its own; what pages write to their consoles is theirs. */
+	"--log-level=1",
 	/* Nothing that was not asked for goes out. */
 	"--disable-background-networking",
 	"--disable-component-update",
@@ -96,6 +102,8 @@ static struct {
 	void *stopped_data;
 	unsigned line_budget, lines_dropped;
 	uint64_t line_refill;
+	uv_timer_t keeper_timer;
+	pid_t keeper; /* 0: none */
 } b;
 
 static void launch(void);
@@ -133,14 +141,25 @@ static bool line_allowed(void)
 	return true;
 }
 
+/* There is no D-Bus in the guest, and each start would say so a dozen times; nor is it news where
+ * DevTools listens, or that painting WebGL in software takes threads (docs/guest-image.md). */
+static bool is_expected(const char *text, size_t n)
+{
+	static const char *const expected[] = {":dbus/", "/dbus/",
+		"DevTools listening on ws:", "called with multiple threads in process gpu-process"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+		if (memmem(text, n, expected[i], strlen(expected[i])))
+			return true;
+	return false;
+}
+
 static void put_line(const char *text, size_t n)
 {
 	char more[64];
 	int m;
 
-	/* There is no D-Bus in the guest, and each start would say so a dozen times. */
-	if (!text || n == 0 || memmem(text, n, ":dbus/", 6) || memmem(text, n, "/dbus/", 6) ||
-		!line_allowed())
+	if (!text || n == 0 || is_expected(text, n) || !line_allowed())
 		return;
 	if (b.lines_dropped) {
 		m = snprintf(more, sizeof(more), "(%u lines left out)", b.lines_dropped);
@@ -243,6 +262,47 @@ static pid_t spawn(const char *const *argv, void (*before)(void), struct err *er
 
 static void ask(void);
 
+static void start_keeper(void);
+
+static void on_keeper_timer(uv_timer_t *timer)
+{
+	start_keeper();
+}
+
+static void on_keeper_ended(void *data, int status)
+{
+	b.keeper = 0;
+	uv_timer_start(&b.keeper_timer, on_keeper_timer, BROWSER_KEEPER_MS, 0);
+}
+
+static void start_keeper(void)
+{
+	AUTOFREE char *port = xasprintf("%u", b.options.port);
+	AUTOFD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const char *const argv[] = {"berth-init", "keep", port, NULL};
+	struct user u;
+	struct child_spec spec = {.user = &u,
+		.argv = argv,
+		.env = environment,
+		.in = null,
+		.out = null,
+		.err = null,
+		.self = b.options.self};
+	int status;
+
+	if (b.options.command || b.phase != UP || b.keeper ||
+		user_find(b.options.etc, "agent", &u, NULL) < 0)
+		return;
+	b.keeper = child_start(&spec, &status, NULL);
+	if (b.keeper < 0) {
+		b.keeper = 0;
+		return;
+	}
+	close(status);
+	if (child_watch(b.keeper, on_keeper_ended, NULL) < 0)
+		b.keeper = 0;
+}
+
 static void on_probed(void *data, bool answers)
 {
 	b.probing = false;
@@ -251,6 +311,7 @@ static void on_probed(void *data, bool answers)
 	if (answers) {
 		uv_timer_stop(&b.timer);
 		set_phase(UP, GUEST_BROWSER_UP);
+		start_keeper();
 	}
 }
 
@@ -319,6 +380,8 @@ static void on_ended(void *data, int status)
 	bool was_up = b.phase == UP;
 
 	kill(-b.pid, SIGKILL); /* what is left of its group */
+	if (b.keeper)
+		kill(b.keeper, SIGKILL);
 	b.pid = 0;
 	uv_timer_stop(&b.timer);
 	b.said.exit_status = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
@@ -420,6 +483,7 @@ void browser_init(uv_loop_t *loop, const struct browser_options *options)
 	b.line_refill = uv_now(loop);
 	b.said.state = GUEST_BROWSER_DOWN;
 	uv_timer_init(loop, &b.timer);
+	uv_timer_init(loop, &b.keeper_timer);
 }
 
 static uint32_t size_or(uint32_t wish, uint32_t otherwise)

@@ -12,14 +12,16 @@
 #define BROWSER_START_MS 120000 /* no answer by then: it is ended and counted */
 #define BROWSER_BACKOFF_MS 200  /* before the first restart; doubles … */
 #define BROWSER_BACKOFF_MAX_MS 10000
-#define BROWSER_ENDS_MAX 8    /* so many ends … */
-#define BROWSER_ENDS_MS 60000 /* … within this, and it is given up */
-#define BROWSER_STOP_MS 15000 /* to write its profile and end, before SIGKILL */
+#define BROWSER_ENDS_MAX 8     /* so many ends … */
+#define BROWSER_ENDS_MS 60000  /* … within this, and it is given up */
+#define BROWSER_KEEPER_MS 5000 /* before that helper is started again */
+#define BROWSER_STOP_MS 15000  /* to write its profile and end, before SIGKILL */
 
 struct browser_options {
 	const char *etc;            /* folder with passwd and group */
 	const char *const *command; /* NULL: what the image has, with berth's flags */
 	uint16_t port;
+	int self; /* open on berth-init itself, for its helper that watches the cookies */
 	void (*changed)(void *data); /* the state, called from the loop */
 	void *data;
 };

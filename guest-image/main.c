@@ -17,6 +17,7 @@
 #include "file.h"
 #include "guest.h"
 #include "halt.h"
+#include "keep.h"
 #include "log.h"
 #include "net.h"
 #include "note.h"
@@ -68,10 +69,10 @@ static void on_shutdown(void *data)
 }
 
 static int serve(uv_loop_t *loop, const struct server_options *options,
-	struct control_options *control, struct err *err)
+	struct control_options *control, int self, struct err *err)
 {
-	static const struct browser_options browser = {
-		.etc = "/etc", .port = BROWSER_PORT, .changed = on_browser};
+	const struct browser_options browser = {
+		.etc = "/etc", .port = BROWSER_PORT, .self = self, .changed = on_browser};
 
 	if (child_reaper_init(loop, err) < 0)
 		return err->code;
@@ -115,7 +116,7 @@ __attribute__((noreturn)) static void run_init(void)
 	if (net_setup(&err) < 0)
 		give_up(&err);
 	uv_loop_init(&loop);
-	if (serve(&loop, &options, &control, &err) < 0)
+	if (serve(&loop, &options, &control, self, &err) < 0)
 		give_up(&err);
 	log_debug("listening after %u ms", since_boot_ms() - control.kernel_ms);
 	for (;;)
@@ -132,6 +133,8 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 2 && streq(argv[1], "file"))
 		return file_main(argc - 2, argv + 2);
+	if (argc >= 2 && streq(argv[1], "keep"))
+		return keep_main(argc - 2, argv + 2);
 	fputs("usage: berth-init file VERB PATH [ARG] | --version\n", stderr);
 	return 2;
 }

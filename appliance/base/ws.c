@@ -75,22 +75,40 @@ size_t ws_write_header(uint8_t out[WS_HEADER_MAX], const struct ws_header *h)
 	return n;
 }
 
-void ws_mask(uint8_t *data, size_t n, const uint8_t mask[4], uint64_t offset)
+/* Bytes side by side: what the compiler has registers for. */
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+static words2 load(const uint8_t *p)
 {
-	uint8_t turned[8];
-	uint64_t word, v;
+	words2 v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+void ws_mask_copy(
+	uint8_t *out, const uint8_t *data, size_t n, const uint8_t mask[4], uint64_t offset)
+{
+	uint8_t turned[16];
+	words2 word, a, b;
 	size_t i = 0;
 
 	for (size_t k = 0; k < sizeof(turned); k++)
 		turned[k] = mask[(offset + k) & 3];
-	memcpy(&word, turned, sizeof(word));
-	for (; n - i >= sizeof(word); i += sizeof(word)) {
-		memcpy(&v, data + i, sizeof(v));
-		v ^= word;
-		memcpy(data + i, &v, sizeof(v));
+	word = load(turned);
+	for (; n - i >= 32; i += 32) {
+		a = load(data + i) ^ word;
+		b = load(data + i + 16) ^ word;
+		memcpy(out + i, &a, sizeof(a));
+		memcpy(out + i + 16, &b, sizeof(b));
 	}
 	for (; i < n; i++)
-		data[i] ^= turned[i & 7];
+		out[i] = data[i] ^ turned[i & 15];
+}
+
+void ws_mask(uint8_t *data, size_t n, const uint8_t mask[4], uint64_t offset)
+{
+	ws_mask_copy(data, data, n, mask, offset);
 }
 
 static uint32_t rotl(uint32_t v, int n)
@@ -209,12 +227,12 @@ static uint32_t utf8_first(uint8_t c)
 /* How many of n bytes are ASCII, by words. */
 static size_t ascii_run(const uint8_t *p, size_t n)
 {
+	words2 all;
 	size_t i = 0;
-	uint64_t v;
 
-	for (; n - i >= sizeof(v); i += sizeof(v)) {
-		memcpy(&v, p + i, sizeof(v));
-		if (v & 0x8080808080808080u)
+	for (; n - i >= 64; i += 64) {
+		all = load(p + i) | load(p + i + 16) | load(p + i + 32) | load(p + i + 48);
+		if ((all[0] | all[1]) & 0x8080808080808080u)
 			break;
 	}
 	while (i < n && p[i] < 0x80)

@@ -25,7 +25,11 @@ struct ws_header {
 int ws_read_header(const uint8_t *data, size_t n, struct ws_header *ret);
 /* Writes a header into out; its length. */
 size_t ws_write_header(uint8_t out[WS_HEADER_MAX], const struct ws_header *h);
-/* XORs n bytes at `offset` within the payload with the mask, in place. */
+/* XORs n bytes at `offset` within the payload with the mask, on their way to out, which may be
+ * data. */
+void ws_mask_copy(
+	uint8_t *out, const uint8_t *data, size_t n, const uint8_t mask[4], uint64_t offset);
+/* The same, in place. */
 void ws_mask(uint8_t *data, size_t n, const uint8_t mask[4], uint64_t offset);
 /* Sec-WebSocket-Accept for a key (base64 of SHA-1 of the key and the RFC's GUID); out has 29 bytes.
  */

@@ -61,30 +61,37 @@ static void send_all(struct ws *w, const void *data, size_t n)
 		die("the connection ended");
 }
 
-/* A text message: text, and before its last brace, if n is larger, a string that makes it n bytes
- * long. Masked with zeroes. */
+/*
+ * A text message: text, and before its last brace, if n is larger, a string that makes it n bytes
+ * long. The mask is a random one for each message, as every real client's: the filler is masked
+ * once, as its pieces are a multiple of 4 bytes.
+ */
 static void send_message(struct ws *w, const char *text, uint64_t n)
 {
 	static const char key[] = ",\"fill\":\"";
 	static uint8_t filler[65536];
-	size_t len = strlen(text);
+	size_t len = strlen(text), start = len - 1 + sizeof(key) - 1;
 	bool large = n > len + sizeof(key) + 2;
 	struct ws_header h = {.op = WS_TEXT, .fin = true, .masked = true, .len = large ? n : len};
-	uint8_t head[WS_HEADER_MAX + 256];
-	size_t k = ws_write_header(head, &h);
-	uint64_t left = n - (len - 1) - (sizeof(key) - 1) - 2;
+	uint8_t head[WS_HEADER_MAX + 256], end[] = "\"}";
+	uint64_t left = n - start - 2;
+	size_t k;
 
+	random_bytes(h.mask, sizeof(h.mask));
+	k = ws_write_header(head, &h);
 	memcpy(head + k, text, len);
-	if (!large) {
-		send_all(w, head, k + len);
+	if (large)
+		memcpy(head + k + len - 1, key, sizeof(key) - 1);
+	ws_mask(head + k, large ? start : len, h.mask, 0);
+	send_all(w, head, k + (large ? start : len));
+	if (!large)
 		return;
-	}
-	memcpy(head + k + len - 1, key, sizeof(key) - 1);
 	memset(filler, 'x', sizeof(filler));
-	send_all(w, head, k + len - 1 + sizeof(key) - 1);
+	ws_mask(filler, sizeof(filler), h.mask, start);
 	for (; left; left -= MIN(left, sizeof(filler)))
 		send_all(w, filler, MIN(left, sizeof(filler)));
-	send_all(w, "\"}", 2);
+	ws_mask(end, 2, h.mask, n - 2);
+	send_all(w, end, 2);
 }
 
 static struct ws_header read_header(struct ws *w)

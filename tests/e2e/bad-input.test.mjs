@@ -60,8 +60,8 @@ async function cdp(t, agent = 'one') {
   return c;
 }
 
-/** Sends raw bytes to the gateway; what came back until it closed or fell silent. */
-function raw(bytes, { wait = 8000, pieces = 1 } = {}) {
+/** Sends raw bytes to the gateway; what came back until it closed, said what is enough, or fell silent. */
+function raw(bytes, { wait = 8000, pieces = 1, enough = null } = {}) {
   return new Promise((resolve) => {
     const s = net.connect(a.port, '127.0.0.1');
     const chunks = [];
@@ -71,7 +71,10 @@ function raw(bytes, { wait = 8000, pieces = 1 } = {}) {
       resolve({ how, text: Buffer.concat(chunks).toString('latin1') });
     };
     const timer = setTimeout(() => done('silent'), wait);
-    s.on('data', (d) => chunks.push(d));
+    s.on('data', (d) => {
+      chunks.push(d);
+      if (enough?.test(Buffer.concat(chunks).toString('latin1'))) done('enough');
+    });
     s.on('error', () => done('reset'));
     s.on('close', () => done('closed'));
     s.on('connect', async () => {
@@ -256,13 +259,13 @@ test('odd Upgrade headers', { timeout: 60000 * SLOW }, async () => {
 });
 
 /** Opens a WebSocket by hand, sends bytes after the handshake, gives what came until the end. */
-function rawWs(bytes) {
+function rawWs(bytes, enough) {
   return raw(
     Buffer.concat([
       Buffer.from(`GET /v1/agents/one/cdp HTTP/1.1\r\nHost: 127.0.0.1:${a.port}\r\nAuthorization: Bearer ${token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`),
       bytes,
     ]).toString('latin1'),
-    { wait: 10000 },
+    { wait: 10000 * SLOW, enough },
   );
 }
 
@@ -273,11 +276,20 @@ function frame(first, payload, { masked = true, length = payload.length } = {}) 
   return Buffer.concat([Buffer.from(head), masked ? Buffer.alloc(4) : Buffer.alloc(0), payload]);
 }
 
-test('a WebSocket frame that is not masked ends that connection', { skip: 'libwebsockets takes such frames; harmless behind a token, but against RFC 6455' });
+test('a WebSocket frame that is not masked is taken for what it is and disturbs nobody', { timeout: 60000 * SLOW }, async () => {
+  // RFC 6455 wants it refused; libwebsockets takes it. Behind a token that is harmless, as long as it is nothing but a frame.
+  const text = Buffer.from('{"id":1,"method":"Browser.getVersion"}');
+  const answered = /"id":1,"result"/;
+  const r = await rawWs(frame(0x81, text, { masked: false }), answered);
+  assert.ok(answered.test(r.text) || r.how === 'closed', `${r.how} ${r.text.slice(0, 300)}`);
+  const mixed = await rawWs(Buffer.concat([frame(0x01, text.subarray(0, 9), { masked: false }), frame(0x80, text.subarray(9))]), answered);
+  assert.ok(answered.test(mixed.text) || mixed.how === 'closed', `${mixed.how} ${mixed.text.slice(0, 300)}`);
+  await nobodyNoticed();
+});
 
 test('malformed WebSocket frames end that connection, with a close code', { timeout: 150000 * SLOW }, async () => {
   const text = Buffer.from('{"id":1,"method":"Browser.getVersion"}');
-  const ok = await rawWs(frame(0x81, text));
+  const ok = await rawWs(frame(0x81, text), /"id":1,"result"/);
   assert.match(ok.text, /^HTTP\/1\.1 101/);
   assert.match(ok.text, /"id":1,"result"/);
   const bad = {
@@ -292,15 +304,15 @@ test('malformed WebSocket frames end that connection, with a close code', { time
     'UTF-8 broken over fragments': Buffer.concat([frame(0x01, Buffer.from([0x22, 0xe3, 0x81])), frame(0x80, Buffer.from([0x22]))]),
   };
   const wrong = [];
-  for (const [what, bytes] of Object.entries(bad)) {
-    const r = await rawWs(bytes);
+  const ends = await Promise.all(Object.entries(bad).map(async ([what, bytes]) => [what, await rawWs(bytes)]));
+  for (const [what, r] of ends) {
     assert.match(r.text, /^HTTP\/1\.1 101/, what);
     if (r.how === 'silent') wrong.push(`${what}: the connection stayed open`);
     if (/"result"/.test(r.text)) wrong.push(`${what}: it was answered`);
   }
   assert.deepEqual(wrong, []);
   const fragments = Buffer.concat([frame(0x01, text.subarray(0, 10)), frame(0x00, text.subarray(10, 11)), frame(0x89, Buffer.from('p')), frame(0x00, Buffer.alloc(0)), frame(0x80, text.subarray(11))]);
-  assert.match((await rawWs(fragments)).text, /"id":1,"result"/);
+  assert.match((await rawWs(fragments, /"id":1,"result"/)).text, /"id":1,"result"/);
   await nobodyNoticed();
 });
 

@@ -1,11 +1,12 @@
 // kill -9 of one part at a time in mid-flow: the rest goes on, the part is back, nothing is lost; and in the end nothing is left.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { Appliance, SLOW, cgroups, netNamespaces, processes, remains, until } from '../lib/appliance.mjs';
+import { Appliance, SLOW, cgroups, netNamespaces, processes, remains, traces, until } from '../lib/appliance.mjs';
 import { saveNotes, signIn, whoAmI } from '../lib/flow.mjs';
 
 const SHOP = 'https://shop.test';
@@ -143,17 +144,24 @@ test('the supervisor: berthd and the agents go on or end as a whole, and `berth 
 test('rm takes everything of the agent, down everything of the appliance', { timeout: 200000 * SLOW }, async () => {
   const other = await a.create('two');
   const { qemu, policy } = await a.pids(other);
+  const namespace = fs.readlinkSync(`/proc/${qemu}/ns/net`);
+  const before = traces(a.state, other.id, namespace).join('\n');
+  for (const what of [/agents\/ag_/, /run\/ns\/ag_/, /cgroup\/.*ag_/, /process \d+ .*qemu/, /mount in process/, /ns\/net of process/]) assert.match(before, what); // it can be seen at all
   await a.cli('rm', 'two', { timeout: 90000 * SLOW });
   for (const pid of [qemu, policy]) assert.ok(!alive(pid), `process ${pid} is still there`);
-  for (const p of [`agents/${other.id}`, `run/agents/${other.id}`, `run/ns/${other.id}`]) assert.ok(!fs.existsSync(`${a.state}/${p}`), p);
-  assert.ok(!cgroups().some((c) => c.includes(other.id)), 'its cgroup is still there');
+  assert.deepEqual(traces(a.state, other.id, namespace), []);
   assert.notEqual((await a.tryCli('show', 'two')).status, 0);
 
+  const one = await a.pids(agent);
+  const ones = fs.readlinkSync(`/proc/${one.qemu}/ns/net`);
   await a.down();
   assert.deepEqual(remains(a.state).filter((l) => !cgroupsBefore.includes(l.replace('cgroup ', ''))), []);
   assert.deepEqual([...netNamespaces()].filter((n) => !namespacesBefore.has(n)), []);
-  const run = fs.existsSync(`${a.state}/run`) ? fs.readdirSync(`${a.state}/run`, { recursive: true }).filter((f) => fs.statSync(`${a.state}/run/${f}`).isFile() || /sock|ag_/.test(f)) : [];
-  assert.deepEqual(run, []);
+  assert.deepEqual(traces(a.state, agent.id, ones), [`${a.state}/agents/${agent.id}`]); // its disk, to be started again
+  assert.equal(execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }), '');
+  const files = execFileSync('find', [a.state, '-mindepth', '1', '-not', '-path', '*/images/*', '-printf', '%P\n'], { encoding: 'utf8' });
+  const expected = new RegExp(`^(agents(/${agent.id}(/disk\\.qcow2)?)?|images|log(/[a-z]+\\.log(\\.1)?)?|berth\\.db(\\.bak)?|kvm\\.json)$`);
+  assert.deepEqual(files.trimEnd().split('\n').filter((f) => !expected.test(f)), []);
 
   // The record is not lost: up again, the agent is there, stopped, with its disk.
   await a.up();

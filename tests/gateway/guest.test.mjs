@@ -129,6 +129,41 @@ test('fragments, pings between them, and broken frames', async () => {
   }
 });
 
+test('a frame that is not masked ends the WebSocket with 1002, wherever it comes', async () => {
+  const masked = (first, text) => Buffer.concat([Buffer.from([first, 0x80 | text.length, 1, 2, 3, 4]), Buffer.from(text).map((c, i) => c ^ (1 + (i & 3)))]);
+  const plain = (first, text) => Buffer.concat([Buffer.from([first, text.length]), Buffer.from(text)]);
+  const start = masked(0x81, '{"cmd":["cat"]}'), word = '\0hello';
+  for (const [what, bytes] of [['first', plain(0x81, '{"cmd":["echo"]}')], ['empty', plain(0x81, '')], ['a ping', plain(0x89, 'p')], ['a close', plain(0x88, '')],
+    ['long', Buffer.from([0x82, 126, 1, 0])], ['after a masked one', Buffer.concat([start, masked(0x82, word), plain(0x82, word)])],
+    ['inside a message', Buffer.concat([masked(0x01, '{"cmd":'), plain(0x80, '["echo"]}')])]]) {
+    for (const step of [1, 1000]) {
+      const s = await session(null);
+      s.ws.socket.setNoDelay(true);
+      for (let i = 0; i < bytes.length; i += step) { s.ws.socket.write(bytes.subarray(i, i + step)); if (step === 1) await sleep(1); }
+      await s.end();
+      assert.equal(s.ws.closeCode, 1002, `${what}, ${step} at once`);
+    }
+  }
+  // Together with the handshake.
+  const all = await w.raw(['GET /v1/agents/demo/exec HTTP/1.1', `Host: 127.0.0.1:${w.port}`, 'Authorization: Bearer agent-token', 'Upgrade: websocket', 'Connection: Upgrade',
+    'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', '', plain(0x81, '{"cmd":["echo"]}').toString('latin1')].join('\r\n'));
+  assert.match(all, /^HTTP\/1\.1 101[^]*\x88.\x03\xea/);
+});
+
+test('masked frames in single bytes', async () => {
+  const s = await session(null), bytes = [];
+  s.ws.socket.setNoDelay(true);
+  const write = s.ws.socket.write.bind(s.ws.socket);
+  s.ws.socket.write = (b) => bytes.push(b);
+  s.ws.send('{"cmd":["cat"]}');
+  s.stdin('x'.repeat(300));
+  s.stdin('');
+  for (const byte of Buffer.concat(bytes)) { write(Buffer.from([byte])); await sleep(1); }
+  s.ws.socket.write = write;
+  await s.end();
+  assert.deepEqual([s.out, s.last], ['x'.repeat(300), { exit_status: 0, signal: 0 }]);
+});
+
 test('a client that does not read stops the guest, not the gateway', async () => {
   const s = await session(null);
   s.ws.socket.pause();

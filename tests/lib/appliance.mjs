@@ -153,7 +153,7 @@ export class Appliance {
 
   async json(...args) {
     const options = typeof args.at(-1) === 'object' ? [args.pop()] : [];
-    return JSON.parse((await this.cli(...args, '--json', ...options)).stdout);
+    return JSON.parse((await this.cli('--json', ...args, ...options)).stdout);
   }
 
   async lines(...args) {
@@ -244,6 +244,40 @@ export function remains(state) {
     if (name && !['lo', 'uplink'].includes(name)) left.push(`device ${name}`);
   }
   return [...left, ...cgroups().map((c) => `cgroup ${c}`)];
+}
+
+/** Every file that has an agent's id in its name, wherever berth could have left one, and every process that holds one of its namespaces. */
+export function traces(state, id, namespace) {
+  const places = [state, os.tmpdir(), '/run', '/dev/shm', '/var/tmp', '/sys/fs/cgroup'].filter((p) => fs.existsSync(p));
+  const out = execFileSync('sh', ['-c', 'find "$@" -name "*$id*" 2>/dev/null || :', 'sh', ...places], { encoding: 'utf8', env: { ...process.env, id } });
+  const left = [...new Set(out.split('\n').filter(Boolean))];
+  for (const { pid, cmd } of processes()) {
+    const inside = (what) => {
+      try {
+        return fs.readFileSync(`/proc/${pid}/${what}`, 'utf8');
+      } catch {
+        return ''; // gone meanwhile
+      }
+    };
+    if (cmd.some((c) => c.includes(id))) left.push(`process ${pid} ${cmd.join(' ').slice(0, 120)}`);
+    if (inside('mountinfo').includes(id) || inside('mountinfo').includes(namespace)) left.push(`mount in process ${pid}`);
+    for (const what of ['ns/net', ...descriptors(pid)]) {
+      try {
+        if (fs.readlinkSync(`/proc/${pid}/${what}`) === namespace) left.push(`${namespace} is ${what} of process ${pid} ${cmd[0]}`);
+      } catch {
+        // gone meanwhile
+      }
+    }
+  }
+  return left;
+}
+
+function descriptors(pid) {
+  try {
+    return fs.readdirSync(`/proc/${pid}/fd`).map((n) => `fd/${n}`);
+  } catch {
+    return [];
+  }
 }
 
 /** Folders of berth's in any cgroup hierarchy. */

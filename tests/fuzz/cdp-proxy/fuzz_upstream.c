@@ -31,13 +31,14 @@ static void on_open(void *data)
 	s->open = true;
 }
 
-static void on_piece(void *data, const uint8_t *p, size_t n, bool first, bool final)
+static void on_piece(void *data, uint8_t *p, size_t n, bool first, bool final)
 {
 	struct seen *s = data;
 
 	ENSURE(s->open && !s->closed && n <= UPSTREAM_READ);
 	ENSURE(first != s->in_message);
 	s->in_message = !final;
+	memset(p - WS_HEADROOM, 0, WS_HEADROOM);
 	for (size_t i = 0; i < n; i++)
 		s->bytes += p[i] & 1;
 }

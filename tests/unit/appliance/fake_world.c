@@ -150,6 +150,17 @@ int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, str
 	return 0;
 }
 
+int disk_freeze(const char *path, struct err *err)
+{
+	point();
+	return access(path, F_OK) < 0 ? err_sys(err, "cannot freeze %s", path) : 0;
+}
+
+bool disk_name_valid(const char *name)
+{
+	return starts_with(name, "d_");
+}
+
 struct vm {
 	uv_timer_t timer;
 	struct vm_callbacks cb;
@@ -234,6 +245,8 @@ static void on_tick(uv_timer_t *timer)
 		kill(vm->pid, SIGKILL);
 	else if (vm->ticks == 2)
 		vm->cb.ready(vm->data, &ready);
+	else if (vm->ticks == 3) /* as berth-init does before it starts the browser */
+		vm->cb.browser(vm->data, &(struct guest_browser){.state = GUEST_BROWSER_DOWN});
 	else if (vm->ticks == 4 && !fake.no_browser)
 		vm->cb.browser(vm->data, &browser);
 }

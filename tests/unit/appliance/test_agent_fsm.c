@@ -14,7 +14,7 @@ struct model {
 
 static bool is_ended(enum agent_input i)
 {
-	return i >= INPUT_ENDED_OFF && i <= INPUT_ENDED_GIVE_UP;
+	return i >= INPUT_ENDED_OFF && i <= INPUT_ENDED_SAVED;
 }
 
 /* Could that happen now? People may ask anything; the rest only where something is under way. */
@@ -35,7 +35,14 @@ static bool possible(const struct model *m, enum agent_input i)
 		return m->phase == PHASE_BROWSER;
 	case INPUT_ERROR:
 	case INPUT_ERROR_NEW:
-		return m->phase == PHASE_PREPARE || m->phase == PHASE_POLICY;
+		return m->phase == PHASE_PREPARE || m->phase == PHASE_POLICY ||
+		       (m->phase == PHASE_SUSPENDING && i == INPUT_ERROR);
+	case INPUT_SAVE:
+		return m->phase == PHASE_RUNNING;
+	case INPUT_SAVED:
+		return m->phase == PHASE_SAVING;
+	case INPUT_ENDED_SAVED:
+		return m->phase == PHASE_SUSPENDING;
 	case INPUT_TIMER:
 		return m->phase == PHASE_BACKOFF;
 	default:
@@ -95,6 +102,21 @@ static void apply(struct model *m, enum agent_input input, struct agent_step ste
 	case ACTION_BACKOFF:
 		assert_false(m->vm);
 		break;
+	case ACTION_SUSPEND:
+	case ACTION_AWAKE:
+	case ACTION_NOTHING:
+		assert_true(m->vm && m->policy);
+		break;
+	case ACTION_ASLEEP:
+	case ACTION_FORGET:
+		assert_false(m->vm);
+		m->policy = false;
+		break;
+	case ACTION_REWIND:
+		assert_false(m->vm);
+		m->policy = false;
+		m->disk = true;
+		break;
 	case ACTION_DELETE:
 		assert_false(m->vm);
 		m->policy = m->disk = m->record = false;
@@ -107,7 +129,7 @@ static void check(const struct model *m)
 {
 	assert_int_equal(m->vm, agent_phase_has_vm(m->phase));
 	assert_int_equal(m->record, m->phase != PHASE_REMOVED);
-	if (m->phase == PHASE_STOPPED || m->phase == PHASE_FAILED)
+	if (m->phase == PHASE_STOPPED || m->phase == PHASE_FAILED || m->phase == PHASE_SUSPENDED)
 		assert_false(m->policy || m->vm);
 	if (m->phase == PHASE_STOPPING || m->phase == PHASE_RESTARTING ||
 		m->phase == PHASE_REMOVING)
@@ -175,6 +197,30 @@ static void test_refusals(void **state)
 		{PHASE_PREPARE, INPUT_RESTART},
 		{PHASE_POLICY, INPUT_RESTART},
 		{PHASE_BOOT, INPUT_RESTART},
+		{PHASE_STOPPED, INPUT_SUSPEND},
+		{PHASE_FAILED, INPUT_SUSPEND},
+		{PHASE_PREPARE, INPUT_SUSPEND},
+		{PHASE_PREPARE, INPUT_REWIND},
+		{PHASE_POLICY, INPUT_SUSPEND},
+		{PHASE_POLICY, INPUT_REWIND},
+		{PHASE_BOOT, INPUT_SUSPEND},
+		{PHASE_BROWSER, INPUT_SUSPEND},
+		{PHASE_STOPPING, INPUT_SUSPEND},
+		{PHASE_STOPPING, INPUT_REWIND},
+		{PHASE_RESTARTING, INPUT_SUSPEND},
+		{PHASE_RESTARTING, INPUT_REWIND},
+		{PHASE_REMOVING, INPUT_SUSPEND},
+		{PHASE_REMOVING, INPUT_REWIND},
+		{PHASE_BACKOFF, INPUT_SUSPEND},
+		{PHASE_SUSPENDING, INPUT_STOP},
+		{PHASE_SUSPENDING, INPUT_RESTART},
+		{PHASE_SAVING, INPUT_STOP},
+		{PHASE_SAVING, INPUT_RESTART},
+		{PHASE_SAVING, INPUT_SUSPEND},
+		{PHASE_REWINDING, INPUT_START},
+		{PHASE_REWINDING, INPUT_STOP},
+		{PHASE_REWINDING, INPUT_RESTART},
+		{PHASE_REWINDING, INPUT_SUSPEND},
 	};
 	unsigned n = 0;
 

@@ -169,6 +169,50 @@ static void test_browser_late(void **state)
 	assert_non_null(strstr(shown("a", "state_detail"), "within 1 s"));
 }
 
+static unsigned count_events(const char *type)
+{
+	cJSON *msg = call("events.list", "{\"limit\":1000}");
+	const cJSON *e;
+	unsigned n = 0;
+
+	cJSON_ArrayForEach (e, json_get(json_get(msg, "ok"), "events")) {
+		n += streq(json_str(e, "type", ""), type);
+	}
+	cJSON_Delete(msg);
+	return n;
+}
+
+/* A browser that is not started yet is not down. */
+static void test_first_start_events(void **state)
+{
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\"}");
+	want_ok("agent.restart", "{\"agent\":\"a\"}");
+	assert_int_equal(count_events("browser.up"), 2);
+	assert_int_equal(count_events("browser.down"), 0);
+}
+
+/* What the API says while a machine is made for an agent that has run before. */
+static void test_state_on_the_way(void **state)
+{
+	unsigned id;
+
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\",\"start\":false}");
+	daemon_kill();
+	fake.verify_ms = 500;
+	daemon_up();
+	ask("agent.start", "{\"agent\":\"a\"}");
+	id = last_id;
+	assert_string_equal(shown("a", "state"), "creating");
+	assert_string_equal(shown("a", "state_detail"), "making its disk and network");
+	cJSON_Delete(answer_within(id, 20000));
+	assert_string_equal(shown("a", "state"), "running");
+	daemon_kill();
+	daemon_up();
+	assert_string_equal(shown("a", "state"), "running"); /* adopted: it never was away */
+}
+
 static void test_crashes(void **state)
 {
 	daemon_up();
@@ -178,8 +222,11 @@ static void test_crashes(void **state)
 	wait_shown("b", "state", "stopped");
 	assert_non_null(strstr(shown("b", "state_detail"), "crashed"));
 	kill((pid_t)shown_number("a", "pid"), SIGKILL);
-	wait_shown("a", "state", "stopped");
+	wait_shown("a", "state", "creating");
+	assert_non_null(strstr(shown("a", "state_detail"), "it is being restarted"));
 	wait_shown("a", "browser", "up"); /* after a second */
+	assert_string_equal(shown("a", "state"), "running");
+	assert_string_equal(shown("a", "state_detail"), "");
 	assert_int_equal(shown_number("a", "restarts"), 1);
 	assert_world(2, 1);
 }
@@ -680,6 +727,8 @@ int main(void)
 		T(test_refused_creates),
 		T(test_start_that_fails),
 		T(test_browser_late),
+		T(test_first_start_events),
+		T(test_state_on_the_way),
 		T(test_crashes),
 		T(test_gives_up),
 		T(test_adoption),
