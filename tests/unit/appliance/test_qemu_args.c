@@ -106,7 +106,7 @@ static void check_json(char *const *argv, size_t i, const char *inner, const cha
 
 	assert_non_null(o);
 	file = cJSON_GetObjectItemCaseSensitive(o, "file");
-	assert_int_equal(cJSON_GetArraySize(o), streq(inner, "d_2345") ? 5 : 4);
+	assert_int_equal(cJSON_GetArraySize(o), streq(inner, "disk") ? 5 : 4);
 	assert_string_equal(cJSON_GetObjectItemCaseSensitive(file, "filename")->valuestring, want);
 	cJSON_Delete(o);
 }
