@@ -3,6 +3,7 @@
 #include "json.h"
 #include "log.h"
 #include "paths.h"
+#include "template.h"
 #include "util.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ int agents_new(struct agents **ret, const struct agents_options *o, struct err *
 	all->o = *o;
 	all->state = xstrdup(o->state);
 	all->verifier = verifier_new(o->loop);
+	all->templates = templates_new(all);
 	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
 	r = store_agents(o->store, load_agent, all, err);
 	for (struct agent *a = all->first; a && r == 0; a = a->next)
@@ -54,6 +56,7 @@ void agents_free(struct agents *all)
 	while (all->first)
 		agent_free(all->first);
 	watch_timer_free(all->egress_timer);
+	templates_free(all->templates);
 	verifier_free(all->verifier);
 	watch_timer_free(all->shutdown_timer);
 	free(all->state);
@@ -102,8 +105,8 @@ void agent_save(struct agent *a)
 /* Nobody asked for these, whoever asked for something last. */
 static bool by_itself(const char *type)
 {
-	static const char *const types[] = {
-		"agent.crashed", "agent.hung", "policy.up", "policy.down"};
+	static const char *const types[] = {"agent.crashed", "agent.hung", "agent.paused",
+		"agent.resumed", "policy.up", "policy.down"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (streq(type, types[i]))
@@ -129,6 +132,10 @@ void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt
 	/* What a guest can cause at will shares its fsync with others. */
 	note.bulk = starts_with(type, "guest.") || starts_with(type, "browser.") ||
 		    starts_with(type, "egress.");
+	if (agent_is_hidden(a)) {
+		cJSON_Delete(data);
+		return;
+	}
 	if (!note.bulk)
 		log_info("%s: %s%s%s", a->rec.name, type, detail[0] ? ": " : "", detail);
 	events_emit(a->all->o.events, &note);

@@ -5,6 +5,7 @@
 #include "paths.h"
 #include "snapshot.h"
 #include "snapshots.h"
+#include "template.h"
 #include "util.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ static int fill_record(
 	rec->cpus = (unsigned)json_int(args, "cpus", c->cpus);
 	rec->disk_gib = (unsigned)json_int(args, "disk_gib", c->disk_gib);
 	rec->labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup("{}");
-	rec->idle_suspend = (unsigned)json_int(args, "idle_suspend", 0);
+	rec->idle_suspend = (unsigned)json_int(args, "idle_suspend", c->idle_suspend_s);
 	snprintf(rec->base, sizeof(rec->base), "%s", SNAPSHOT_ZERO_BASE);
 	fill_new(rec, json_bool(args, "start", true));
 	return 0;
@@ -138,6 +139,24 @@ static int begin_from(struct agent *a, const struct agent_origin *o, const char 
 	a->phase = json_get(o->manifest, "memory") ? PHASE_SUSPENDED : PHASE_STOPPED;
 	asker->done(asker->data, a, NULL);
 	return 0;
+}
+
+struct agent *agent_create_hidden(
+	struct agents *all, const struct template_shape *shape, struct err *err)
+{
+	struct agent_record rec = {
+		.memory_mib = shape->memory_mib, .cpus = shape->cpus, .disk_gib = shape->disk_gib};
+
+	if (not_shutting(all, err) < 0)
+		return NULL;
+	fill_new(&rec, true);
+	snprintf(rec.name, sizeof(rec.name), ".%.24s-%u-%u-%u", shape->image, shape->memory_mib,
+		shape->cpus, shape->disk_gib);
+	memcpy(rec.image, shape->image, sizeof(rec.image));
+	memcpy(rec.on_crash, "stop", sizeof("stop"));
+	memcpy(rec.base, SNAPSHOT_ZERO_BASE, sizeof(SNAPSHOT_ZERO_BASE));
+	rec.labels = xstrdup("{}");
+	return make(all, &rec, cJSON_CreateArray(), NULL, err);
 }
 
 static int check_origin(struct agents *all, const struct agent_origin *o, struct err *err)

@@ -48,8 +48,9 @@ enum agent_input {
 	INPUT_ENDED_GIVE_UP, /* crash or hang; it was one too many */
 	INPUT_ENDED_SAVED,   /* its memory is in its folder */
 	INPUT_TIMER,         /* the backoff is over */
-	INPUT_SAVE,          /* a snapshot begins */
-	INPUT_SAVED,         /* and the guest runs on */
+	INPUT_UNWARM, /* what it was to wake from is of no use; there is no QEMU (any more) */
+	INPUT_SAVE,   /* a snapshot begins */
+	INPUT_SAVED,  /* and the guest runs on */
 	N_INPUTS,
 };
 #define N_ASKS (INPUT_REWIND + 1)

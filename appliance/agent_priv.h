@@ -52,6 +52,8 @@ struct agent {
 	bool feeding;
 	double log_tokens; /* of the bucket that bounds guest.log */
 	uint64_t log_at, log_dropped;
+	struct template_wait *template_wait; /* for the template that it is to begin from */
+	bool warm, cold;          /* begins from a template; boots, whatever templates there are */
 	struct verify *verifying; /* what it is about to wake from */
 	struct agent_save *save;  /* the snapshot under way */
 	char rewind[64];          /* the snapshot to go back to */
@@ -86,6 +88,7 @@ struct agents {
 	struct connecting *connecting;
 	unsigned n_connecting;
 	struct verifier *verifier;
+	struct templates *templates;
 };
 
 /* agent.c */
@@ -116,6 +119,30 @@ void agent_failed(struct agent *a);
 /* Told to those who asked for one of the mask (1 << input). */
 void agent_answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err);
 void agent_set_state(struct agent *a, const char *state, const char *detail);
+
+/* Progress for those who asked. */
+void agent_tell_askers(struct agent *a, const char *step, const char *detail);
+/* Its disk is there or can be made, its memory, if it sleeps, has been linked: goes on with
+ * PREPARE. */
+void agent_files_ready(struct agent *a, int result);
+
+/* agent_fresh.c: it has never run, and stands on nothing. */
+bool agent_is_fresh(const struct agent *a);
+/* Gives it a template's files, perhaps after that has been made; agent_files_ready follows. */
+void agent_begin_fresh(struct agent *a);
+/* It stands on nothing again. */
+int agent_blank(struct agent *a, struct err *err);
+/* Its template was of no use: that goes, and the next try boots. */
+int agent_unwarm(struct agent *a, struct err *err);
+
+/* agent_create.c: an agent of our own, which nobody sees. Not started yet. */
+struct template_shape;
+struct agent *agent_create_hidden(
+	struct agents *all, const struct template_shape *shape, struct err *err);
+static inline bool agent_is_hidden(const struct agent *a)
+{
+	return a->rec.name[0] == '.';
+}
 
 /* agent_folder.c */
 char *agent_folder(const struct agent *a);

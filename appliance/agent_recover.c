@@ -19,6 +19,7 @@
 #include "paths.h"
 #include "process.h"
 #include "snapshots.h"
+#include "template.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -103,7 +104,7 @@ static void recover(struct agent *a, uint64_t *delay)
 	bool asleep = agent_sleeps(a);
 	struct err err;
 	/* With its memory whole in its folder, what is left of QEMU has nothing to add. */
-	int r = asleep ? -ESRCH : agent_adopt_vm(a, &err);
+	int r = asleep || agent_is_hidden(a) ? -ESRCH : agent_adopt_vm(a, &err);
 
 	if (r == 0) {
 		adopted(a);
@@ -112,7 +113,10 @@ static void recover(struct agent *a, uint64_t *delay)
 	if (r != -ESRCH)
 		log_warning("%s: its QEMU cannot be adopted: %s", a->rec.name, err.msg);
 	kill_left(a->all, a->rec.id);
-	if (streq(a->rec.wanted, "remove")) {
+	if (agent_is_hidden(a)) { /* whoever wanted the template asks again */
+		memcpy(a->rec.wanted, "remove", sizeof("remove"));
+		agent_feed(a, INPUT_REMOVE);
+	} else if (streq(a->rec.wanted, "remove")) {
 		agent_feed(a, INPUT_REMOVE);
 	} else if (asleep) {
 		found_asleep(a);
@@ -183,6 +187,7 @@ void agents_recover(struct agents *all)
 	struct agent *next;
 
 	snapshots_sweep(all);
+	templates_sweep(all);
 	for (struct agent *a = all->first; a; a = next) {
 		next = a->next;
 		recover(a, &delay);

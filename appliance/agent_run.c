@@ -19,6 +19,7 @@
 #include "netns.h"
 #include "paths.h"
 #include "snapshot.h"
+#include "template.h"
 #include "util.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@
 #define MASK_REMOVE (1u << INPUT_REMOVE)
 #define MASK_SUSPEND (1u << INPUT_SUSPEND)
 
-static void tell_askers(struct agent *a, const char *step, const char *detail)
+void agent_tell_askers(struct agent *a, const char *step, const char *detail)
 {
 	for (struct agent_asker *one = a->askers; one; one = one->next)
 		if (one->asker.progress)
@@ -42,7 +43,7 @@ static void progress(struct agent *a)
 	const char *step = agent_phase_step(a->phase);
 
 	if (step)
-		tell_askers(a, step, agent_phase_name(a->phase));
+		agent_tell_askers(a, step, agent_phase_name(a->phase));
 }
 
 void agent_set_state(struct agent *a, const char *state, const char *detail)
@@ -76,6 +77,10 @@ static int prepare(struct agent *a, struct err *err)
 /* Its memory stays as it is: people decide. */
 void agent_unwakeable(struct agent *a)
 {
+	if (a->warm && agent_unwarm(a, &a->err) == 0) {
+		agent_feed(a, INPUT_UNWARM);
+		return;
+	}
 	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
 	err_hint(&a->err,
 		"without its memory it boots from its disk: berth stop --force %s && berth start "
@@ -107,8 +112,16 @@ static void on_memory_checked(
 	agent_unwakeable(a);
 }
 
-/* What it sleeps with, if it sleeps, is checked as well. */
 static void image_checked(struct agent *a, int result)
+{
+	if (result >= 0 && agent_is_fresh(a))
+		agent_begin_fresh(a);
+	else
+		agent_files_ready(a, result);
+}
+
+/* What it sleeps with, if it sleeps, is checked as well. */
+void agent_files_ready(struct agent *a, int result)
 {
 	struct err err = {0};
 	cJSON *asleep = result < 0 ? NULL : agent_sleep(a, &err);
@@ -143,7 +156,7 @@ static void do_prepare(struct agent *a)
 	agent_event(a, "agent.starting", NULL, "%s", "");
 	r = image_check(a->all->o.images, a->rec.image, on_image, a, &a->image_wait, &a->err);
 	if (r == 0)
-		tell_askers(a, "image", "checking the image");
+		agent_tell_askers(a, "image", "checking the image");
 	else
 		image_checked(a, r);
 }
@@ -270,11 +283,13 @@ static void do_ready(struct agent *a)
 		take_disk(a);
 	a->after_crash = false;
 	agent_set_state(a, "running", "");
-	if (a->woke)
+	if (a->woke && !a->warm)
 		agent_event(a, "agent.resumed", NULL, "%s", "");
 	else if (!a->adopted)
 		tell_running(a);
-	a->adopted = a->woke = false;
+	if (a->warm)
+		a->rec.started_at = realtime_ns();
+	a->adopted = a->woke = a->warm = a->cold = false;
 	a->active_at = now_ms();
 	agent_folder_sweep(a);
 	a->after_wake = INPUT_START;

@@ -103,6 +103,15 @@ static void on_vm_log(void *data, unsigned source, const char *line)
 	agent_event(a, "guest.log", o, "%s", line);
 }
 
+static void on_vm_stalled(void *data, const char *why)
+{
+	struct agent *a = data;
+
+	agent_event(a, why ? "agent.paused" : "agent.resumed", NULL, "%s", why ? why : "");
+	if (a->phase == PHASE_RUNNING)
+		agent_set_state(a, "running", why ? why : "");
+}
+
 /* A crash or hang: is another try due, and when? */
 static enum agent_input verdict(struct agent *a)
 {
@@ -167,6 +176,7 @@ static const struct vm_callbacks vm_callbacks = {
 	.ready = on_vm_ready,
 	.browser = on_vm_browser,
 	.log = on_vm_log,
+	.stalled = on_vm_stalled,
 	.loaded = on_vm_loaded,
 	.ended = on_vm_ended,
 };

@@ -36,6 +36,8 @@ struct guest_link *guest_link_new(uv_loop_t *loop, const char *state, const char
 /* Sends an empty frame: GUEST_SHUTDOWN or GUEST_BROWSER_RESTART. Kept until there is a connection.
  */
 void guest_link_send(struct guest_link *l, enum guest_type type);
+/* It is known why the guest does not answer just now: its silence so far is no hang. */
+void guest_link_excuse(struct guest_link *l);
 /* No callback comes after this. NULL is fine. */
 void guest_link_free(struct guest_link *l);
 

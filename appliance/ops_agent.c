@@ -56,7 +56,8 @@ void op_agent_list(struct daemon *d, struct request *r)
 	cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "agents");
 
 	for (struct agent *a = agents_next(d->agents, NULL); a; a = agents_next(d->agents, a))
-		if (!filter || label_fits(agent_record(a), filter))
+		if (agent_record(a)->name[0] != '.' && /* one of our own */
+			(!filter || label_fits(agent_record(a), filter)))
 			cJSON_AddItemToArray(list, agent_json(a));
 	request_ok(r, o, -1);
 }

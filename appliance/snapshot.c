@@ -9,6 +9,7 @@
 
 #include "disk.h"
 #include "json.h"
+#include "log.h"
 #include "paths.h"
 #include "util.h"
 
@@ -195,4 +196,23 @@ uint64_t snapshot_own_bytes(const char *folder)
 	if (dir)
 		closedir(dir);
 	return total;
+}
+
+void snapshot_sweep(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+	struct err err;
+
+	while (dir && (e = readdir(dir))) {
+		AUTOFREE char *path = NULL;
+
+		if (e->d_name[0] != '.' || streq(e->d_name, ".") || streq(e->d_name, ".."))
+			continue;
+		path = xasprintf("%s/%s", folder, e->d_name);
+		if (remove_tree(path, &err) < 0)
+			log_warning("%s", err.msg);
+	}
+	if (dir)
+		closedir(dir);
 }

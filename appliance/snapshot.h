@@ -47,6 +47,9 @@ int snapshot_link(const char *from, const char *to, const char *name, struct err
 int snapshot_make_part(const char *part, struct err *err);
 /* Removes a folder in two steps, so that half of it is never taken for one. */
 int snapshot_remove(const char *folder, struct err *err);
+/* Removes what in a folder of such folders is half made or half removed: its name begins with a
+ * dot. */
+void snapshot_sweep(const char *folder);
 /* Bytes on the disk that only this folder names: what its removal would free. */
 uint64_t snapshot_own_bytes(const char *folder);
 /* fsync of a folder. */

@@ -193,22 +193,9 @@ int snapshots_remove(struct agents *all, const char *id, struct err *err)
 void snapshots_sweep(struct agents *all)
 {
 	AUTOFREE char *folder = path_in(all->state, "snapshots");
-	DIR *dir;
-	struct dirent *e;
 	struct err err;
 
 	if (make_dir(folder, 0700, &err) < 0)
 		log_warning("%s", err.msg);
-	dir = opendir(folder);
-	while (dir && (e = readdir(dir))) {
-		AUTOFREE char *path = NULL;
-
-		if (e->d_name[0] != '.' || streq(e->d_name, ".") || streq(e->d_name, ".."))
-			continue;
-		path = xasprintf("%s/%s", folder, e->d_name);
-		if (remove_tree(path, &err) < 0)
-			log_warning("%s", err.msg);
-	}
-	if (dir)
-		closedir(dir);
+	snapshot_sweep(folder);
 }

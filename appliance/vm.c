@@ -42,6 +42,7 @@
 #define OVERHEAD_BYTES \
 	(512ull << 20) /* QEMU's own memory beside the guest's; TCG's code cache is half of it */
 #define PIDS_MAX 256
+#define ROOM_MS 2000 /* how often a machine that ran out of room tries again */
 
 void vm_settle(struct vm *vm, enum vm_end how, const char *why)
 {
@@ -130,12 +131,42 @@ static void on_shutdown(struct vm *vm, const char *reason)
 	wind_up(vm);
 }
 
+/*
+ * A write that finds no room on the host stops the machine (QEMU's werror=enospc): nothing is lost,
+ * and `cont` tries that write again. Silence is no hang meanwhile.
+ */
+static void on_full(struct vm *vm)
+{
+	vm->full = true;
+	watch_timer_start(vm->room, ROOM_MS);
+	if (vm->stalled)
+		return;
+	vm->stalled = true;
+	if (vm->cb.stalled)
+		vm->cb.stalled(vm->data, "the host's disk is full: it goes on when there is room");
+}
+
+static void on_room_timer(void *data)
+{
+	struct vm *vm = data;
+
+	if (!vm->full || !vm->link || !vm->qmp || vm->task)
+		return;
+	guest_link_excuse(vm->link);
+	qmp_command(vm->qmp, "cont", NULL, QMP_MS, NULL, NULL);
+	watch_timer_start(vm->room, ROOM_MS);
+}
+
 static void on_qmp_event(void *data, const char *name, const cJSON *event)
 {
 	struct vm *vm = data;
 
 	if (streq(name, "SHUTDOWN"))
 		on_shutdown(vm, json_str(event, "reason", ""));
+	else if (streq(name, "BLOCK_IO_ERROR") && json_bool(event, "nospace", false))
+		on_full(vm);
+	else if (streq(name, "RESUME"))
+		vm->full = false;
 }
 
 static void on_qmp_closed(void *data, const char *why)
@@ -156,6 +187,8 @@ static void on_status(void *data, const cJSON *ret, const struct err *err)
 	struct vm *vm = data;
 	const char *status = json_str(ret, "status", "");
 
+	if (streq(status, "io-error"))
+		on_full(vm);
 	if (streq(status, "shutdown") || streq(status, "guest-panicked")) {
 		vm->unseen = true;
 		on_shutdown(vm, "");
@@ -190,6 +223,11 @@ static void link_pong(void *data, const struct guest_pong *pong)
 {
 	struct vm *vm = data;
 
+	if (vm->stalled && !vm->full) {
+		vm->stalled = false;
+		if (vm->cb.stalled)
+			vm->cb.stalled(vm->data, NULL);
+	}
 	if (vm->cb.pong)
 		vm->cb.pong(vm->data, pong);
 }
@@ -322,6 +360,7 @@ void vm_free(struct vm *vm)
 	if (vm->output_fd >= 0)
 		close(vm->output_fd);
 	watch_timer_free(vm->deadline);
+	watch_timer_free(vm->room);
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
 	wake_done(&vm->wake);
@@ -349,6 +388,7 @@ static struct vm *vm_new(
 		copy(spec->wake.device_digest), copy(spec->wake.pages_digest),
 		copy(spec->wake.machine)};
 	vm->deadline = watch_timer_new(loop, kill_now, vm);
+	vm->room = watch_timer_new(loop, on_room_timer, vm);
 	return vm;
 }
 

@@ -52,6 +52,9 @@ struct vm_callbacks {
 	void (*loaded)(void *data);
 	/* The last one. detail: one line saying how, with the console's last lines for a crash. */
 	void (*ended)(void *data, enum vm_end how, const char *detail);
+	/* The machine stands still until the host's disk has room again (why), or goes on (why is
+	 * NULL). May be NULL. */
+	void (*stalled)(void *data, const char *why);
 };
 
 struct vm; /* owned by the agent that started it */

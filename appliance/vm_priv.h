@@ -41,6 +41,9 @@ struct vm {
 	bool asked;                   /* vm_shutdown was called */
 	bool ending;                  /* how and why are settled */
 	char monitor[64];             /* why it is gone, "" while it is there */
+	struct watch_timer *room;     /* tries again */
+	bool full;                    /* QEMU waits with a write that found no room */
+	bool stalled;                 /* told so, and not yet that it goes on */
 	bool unseen;                  /* the guest had ended before we looked */
 	enum vm_end how;
 	char why[200];

@@ -201,7 +201,7 @@ int vm_save(struct vm *vm, const char *folder, const struct vm_save_callbacks *c
 {
 	int r;
 
-	if (vm->task || !vm->qmp || vm->ending)
+	if (vm->task || !vm->qmp || vm->ending || vm->full)
 		return err_set(err, EBUSY, "the guest's memory cannot be saved now");
 	r = make_part(vm, err);
 	if (r < 0)

@@ -7,7 +7,9 @@
 #include "util.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /*
  * The token itself goes nowhere: its BLAKE2b-256 is looked up here and asked for there. Finding an
@@ -97,9 +99,27 @@ static bool read_role(const char *s, enum role *ret)
 	return false;
 }
 
+/* berthd's RFC 3339 time ("2025-01-31T12:00:00.000Z"); null is never. */
+static bool read_expiry(const cJSON *ok, int64_t *ret_ms)
+{
+	const char *text = json_str(ok, "expires_at", NULL), *end;
+	struct tm tm = {0};
+
+	*ret_ms = 0;
+	if (!text)
+		return true;
+	end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (!end || (*end != 'Z' && *end != '.'))
+		return false;
+	*ret_ms = (int64_t)timegm(&tm) * 1000 + (*end == '.' ? strtol(end + 1, NULL, 10) : 0);
+	return *ret_ms > 0;
+}
+
 static int read_principal(const cJSON *ok, struct principal *ret, struct err *err)
 {
 	*ret = (struct principal){0};
+	if (!read_expiry(ok, &ret->expires_ms))
+		return problem(err, 500, "internal", "berthd named a time that is none");
 	if (!read_role(json_str(ok, "role", ""), &ret->role))
 		return problem(err, 500, "internal", "berthd named a role that is not known here");
 	snprintf(ret->agent, sizeof(ret->agent), "%s", json_str(ok, "agent", ""));
@@ -128,6 +148,8 @@ static void on_answer(void *data, const cJSON *ok, const struct err *err)
 	struct err wrong;
 	bool good = ok && read_principal(ok, &who, &wrong) == 0;
 
+	if (good)
+		memcpy(who.token_hash, q->hash, sizeof(who.token_hash));
 	if (!good && !err)
 		err = &wrong;
 	if (!good && err->status == 401)
@@ -137,6 +159,11 @@ static void on_answer(void *data, const cJSON *ok, const struct err *err)
 	if (q->fn)
 		q->fn(q->data, good ? &who : NULL, err);
 	free(q);
+}
+
+static bool has_expired(const struct principal *who)
+{
+	return who->expires_ms && who->expires_ms <= realtime_ns() / 1000000;
 }
 
 struct auth_check *auth_check(struct auth *a, const char *token, auth_fn *fn, void *data)
@@ -150,7 +177,8 @@ struct auth_check *auth_check(struct auth *a, const char *token, auth_fn *fn, vo
 	crypto_generichash(
 		q->hash, sizeof(q->hash), (const unsigned char *)token, strlen(token), NULL, 0);
 	k = slot(a, q->hash);
-	if (k->until > now_ms() && memcmp(k->hash, q->hash, sizeof(q->hash)) == 0) {
+	if (k->until > now_ms() && memcmp(k->hash, q->hash, sizeof(q->hash)) == 0 &&
+		!has_expired(&k->who)) {
 		struct principal who = k->who;
 		struct err err = k->err ? *k->err : (struct err){0};
 

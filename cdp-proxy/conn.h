@@ -88,5 +88,7 @@ struct ws_conn *ws_conn_new(struct http_conn *c);
 void ws_conn_adopt(struct http_conn *c);  /* CONN_ACCEPT: hands the socket over */
 void ws_conn_closed(struct http_conn *c); /* tells the owner once; frees c->ws */
 void ws_conn_kill(struct http_conn *c);   /* CONN_WS: ends it at once */
+/* CONN_WS: drops what waits for the client; 1008 with why. */
+void ws_conn_cut(struct http_conn *c, const char *why);
 
 #endif

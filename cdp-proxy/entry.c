@@ -1,5 +1,6 @@
 /* Accepts connections, judges the first head, and hands what may go on to its route. */
 #include "entry.h"
+#include "access.h"
 #include "api.h"
 #include "auth.h"
 #include "gateway_state.h"
@@ -203,6 +204,7 @@ static void on_auth(void *data, const struct principal *who, const struct err *e
 		return;
 	}
 	c->match.who = *who;
+	access_watch(c->gw->access, c);
 	check_role(c);
 }
 
@@ -541,12 +543,10 @@ void entry_close_all(struct gateway *gw)
 		entry_close(gw->listeners);
 }
 
-void entry_cut(struct gateway *gw, const char *token_id, const char *port_agent)
+void entry_cut_port(struct gateway *gw, const char *agent)
 {
 	for (struct http_conn *c = gw->conns; c; c = c->next) {
-		if (token_id && streq(c->match.who.token_id, token_id))
-			conn_close_soon(c);
-		if (port_agent && c->from == LISTEN_PORT && streq(c->port_agent, port_agent))
+		if (c->from == LISTEN_PORT && streq(c->port_agent, agent))
 			conn_close_soon(c);
 	}
 }

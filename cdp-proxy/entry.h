@@ -13,7 +13,7 @@ int entry_listen_tcp(const char *address, uint16_t *ret_port, struct err *err);
 struct listener *entry_open(struct gateway *gw, int fd, enum listener_kind kind, const char *agent);
 void entry_close(struct listener *l);
 void entry_close_all(struct gateway *gw);
-/* Ends every connection of an agent's port, or of a token (the other NULL). */
-void entry_cut(struct gateway *gw, const char *token_id, const char *port_agent);
+/* Ends every connection of an agent's port. */
+void entry_cut_port(struct gateway *gw, const char *agent);
 
 #endif

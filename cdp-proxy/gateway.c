@@ -1,6 +1,7 @@
 /* The gateway's parts put together: its sockets, its loop, what berthd's events mean to it, its
  * end. */
 #include "gateway.h"
+#include "access.h"
 #include "confine.h"
 #include "daemon_link.h"
 #include "entry.h"
@@ -73,10 +74,20 @@ static int open_unix(struct gateway *gw, const char *path, enum listener_kind ki
 	return 0;
 }
 
+/* Port 0 was asked for: what it became is what the log, and URLs told by the unix socket, say. */
+static void note_port(struct gateway *gw, uint16_t port)
+{
+	char *colon = strrchr(gw->listen, ':');
+	size_t room = sizeof(gw->listen) - (size_t)(colon - gw->listen);
+
+	snprintf(colon, room, ":%u", port);
+}
+
 static int open_sockets(struct gateway *gw, struct err *err)
 {
 	AUTOFREE char *control = path_in(gw->state_dir, "run/control");
-	int fd = entry_listen_tcp(gw->listen, NULL, err);
+	uint16_t port;
+	int fd = entry_listen_tcp(gw->listen, &port, err);
 
 	if (fd < 0) {
 		if (err->code == -EADDRINUSE)
@@ -84,6 +95,7 @@ static int open_sockets(struct gateway *gw, struct err *err)
 				      "in berth.conf");
 		return fd;
 	}
+	note_port(gw, port);
 	entry_open(gw, fd, LISTEN_TCP, NULL);
 	if (make_run_dir(gw, "api", GATEWAY_UID, GATEWAY_UID, 0700, err) < 0 ||
 		make_run_dir(gw, "service", 0, POLICY_GID, 0750, err) < 0 ||
@@ -123,10 +135,13 @@ static void on_event(void *data, const cJSON *event)
 
 		auth_forget(gw->auth);
 		if (id)
-			entry_cut(gw, id, NULL);
+			access_cut(gw, id, NULL);
 	}
-	if (streq(type, "agent.removed"))
+	if (streq(type, "agent.removed")) {
+		auth_forget(gw->auth);
+		access_cut(gw, NULL, json_str(event, "agent", ""));
 		ports_forget(gw->ports, json_str(event, "agent", ""));
+	}
 	events_hub_send(gw->events, event);
 }
 
@@ -137,6 +152,7 @@ static void on_daemon_up(void *data)
 	log_info("connected to berthd");
 	/* A revocation may have been missed. */
 	auth_forget(gw->auth);
+	access_recheck(gw);
 	ports_restore(gw->ports);
 }
 
@@ -210,6 +226,7 @@ static int set_up(struct gateway *gw, const char *listen, struct err *err)
 	if (!gw->lws)
 		return err->code;
 	gw->auth = auth_new(gw);
+	gw->access = access_new(gw);
 	gw->ports = ports_new(gw);
 	gw->events = events_hub_new(gw);
 	gw->daemon = daemon_link_new(gw, steal_fd(&gw->control_dir), on_event, on_daemon_up, gw);
@@ -240,6 +257,7 @@ static void tear_down(struct gateway *gw)
 		daemon_link_close(gw->daemon);
 	if (gw->events)
 		events_hub_close(gw->events);
+	access_close(gw->access);
 	lws_side_end(gw->lws);
 	for (int i = 0; i < TURNS_TO_END; i++)
 		uv_run(&gw->loop, UV_RUN_NOWAIT);

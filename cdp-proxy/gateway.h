@@ -30,7 +30,7 @@
 #define GATEWAY_JSON_MAX (1u << 20)
 #define CONN_HIGH_WATER (1u << 20)  /* queued bytes from which a producer must stop */
 #define CONN_LOW_WATER (256u << 10) /* queued bytes at which it is called again */
-#define WS_PIECE_MAX 262144u /* largest piece given to on_piece; ws_send_piece takes any size */
+#define WS_PIECE_MAX 524288u /* largest piece given to on_piece; ws_send_piece takes any size */
 #define WS_HEADROOM 32u      /* what ws_send_in_place may overwrite before a piece */
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_AGENT, ROLE_ADMIN };
@@ -42,6 +42,8 @@ struct principal {
 	char token_id[64]; /* "tok_…", "local" for the unix socket, "port" for a loopback CDP port,
 			      or "" */
 	bool local;        /* came by the unix socket */
+	int64_t expires_ms;     /* since 1970; 0: never */
+	uint8_t token_hash[32]; /* all zero without a token */
 };
 
 struct gateway;

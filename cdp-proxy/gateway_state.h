@@ -8,6 +8,7 @@
 #include "gateway.h"
 #include "ports.h"
 
+struct access;
 struct listener;
 struct events_hub;
 struct lws_side;
@@ -21,6 +22,7 @@ struct gateway {
 	int control_dir;         /* STATE/run/control, opened before privileges were dropped; -1 */
 	struct daemon_link *daemon;
 	struct auth *auth;
+	struct access *access;
 	struct events_hub *events;
 	struct ports *ports;
 	struct lws_side *lws;

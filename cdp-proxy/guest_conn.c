@@ -129,8 +129,12 @@ static void take_failed(struct guest_run *r, const uint8_t *p, size_t n)
 	text[len] = '\0';
 	for (size_t i = 0; i < len; i++)
 		text[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
-	problem(&err, 422, "exec-failed", "the command could not be started: %s%s%s",
-		strerror((int)code), len ? ": " : "", text);
+	/* The guest's text often is the error's own, or ends with it. */
+	if (len > 0 && strstr(text, strerror((int)code)))
+		problem(&err, 422, "exec-failed", "the command could not be started: %s", text);
+	else
+		problem(&err, 422, "exec-failed", "the command could not be started: %s%s%s",
+			strerror((int)code), len ? ": " : "", text);
 	end(r, &(struct guest_end){.err = &err});
 }
 
@@ -230,30 +234,46 @@ static void take_all(struct guest_run *r)
 	r->in_used = 0;
 }
 
-static void readable(struct guest_run *r)
+/* False when nothing was there. */
+static bool readable(struct guest_run *r)
 {
 	ssize_t n;
 
 	if (r->in_len == IN_MAX)
-		return;
+		return false;
 	n = recv(r->fd, r->in + r->in_len, IN_MAX - r->in_len, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n <= 0) {
 		lost(r, "the connection broke");
-		return;
+		return true;
 	}
 	r->in_len += (size_t)n;
 	take_all(r);
+	return true;
+}
+
+static void drop_output(struct guest_run *r)
+{
+	outq_done(&r->out);
+	outq_init(&r->out, 0);
+}
+
+/* A guest that closes on input it did not read resets the connection: what it said before that (why
+ * the command did not start, its EXIT) is still there. */
+static void broken(struct guest_run *r)
+{
+	drop_output(r);
+	while (r->state != RUN_ENDED && !r->paused) {
+		if (!readable(r))
+			lost(r, "the connection broke");
+	}
 }
 
 static void writable(struct guest_run *r)
 {
-	if (outq_send(&r->out, r->fd) < 0) {
-		/* What the guest said before it closed is still to be read. */
-		outq_done(&r->out);
-		outq_init(&r->out, 0);
-	}
+	if (outq_send(&r->out, r->fd) < 0)
+		drop_output(r); /* what the guest said before it closed is still to be read */
 	if (!r->high || r->out.queued > CONN_LOW_WATER)
 		return;
 	r->high = false;
@@ -266,8 +286,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	struct guest_run *r = poll->data;
 
 	if (status < 0) {
-		lost(r, "the connection broke");
-		return;
+		events = 0;
+		broken(r);
 	}
 	if (r->kick) {
 		r->kick = false;

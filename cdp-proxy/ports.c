@@ -78,7 +78,7 @@ static void shut(struct ports *p, const char *agent)
 			continue;
 		*link = port->next;
 		entry_close(port->listener);
-		entry_cut(p->gw, NULL, agent);
+		entry_cut_port(p->gw, agent);
 		free(port);
 		return;
 	}

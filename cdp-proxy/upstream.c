@@ -28,7 +28,7 @@
  */
 #define HANDSHAKE_MS 10000
 #define READS_PER_TURN 2
-#define MASK_CHUNK 262144u
+#define MASK_CHUNK 524288u
 
 enum up_state { UP_HANDSHAKE, UP_OPEN, UP_CLOSED };
 

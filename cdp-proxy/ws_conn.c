@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <libwebsockets.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /*
  * Theory of operation. A WebSocket begins as an http_conn whose head the entry has judged. Its
@@ -29,6 +30,7 @@
  */
 #define PIECE 8u /* marks a chunk as a piece of its own */
 #define CLOSE_MS 5000
+#define CUT_MS 2000
 #define SEND_AT_ONCE (1 << 20)
 
 _Static_assert(WS_HEADROOM >= LWS_PRE, "libwebsockets writes its header into the headroom");
@@ -325,8 +327,21 @@ void ws_conn_adopt(struct http_conn *c)
 
 void ws_conn_kill(struct http_conn *c)
 {
-	if (c->ws && c->ws->wsi)
-		lws_set_timeout(c->ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	if (!c->ws || !c->ws->wsi)
+		return;
+	/* Else libwebsockets waits 5 s more for what it could not write. */
+	shutdown(c->ws->fd, SHUT_RDWR);
+	lws_set_timeout(c->ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+void ws_conn_cut(struct http_conn *c, const char *why)
+{
+	if (!c->ws->wsi) {
+		conn_close_soon(c);
+		return;
+	}
+	protocol_error(c->ws, 1008, why);
+	conn_timeout(c, CUT_MS);
 }
 
 /* ---- What handlers ask ---- */

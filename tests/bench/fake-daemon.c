@@ -16,12 +16,13 @@
 #include <sys/socket.h>
 
 /*
- *   fake-daemon SOCKET CDP_PORT GUEST_PORT
+ *   fake-daemon SOCKET CDP_PORT GUEST_PORT [TOKEN]
  *
  * Agents: demo and other. Tokens: admin-token, agent-token (demo), viewer-token (demo),
- * all-viewer-token. Any op without an answer of its own is answered by {"op","args","by"}, so that
- * a test sees what arrived. agent.start reports progress twice. A line on stdin is an event's type;
- * it goes to whoever subscribed, with `data.id` the word behind it and agent demo.
+ * all-viewer-token, brief-token (demo, until 3 s after it is first asked for); one more argument is
+ * a token that is not known. Any op without an answer of its own is answered by {"op","args","by"},
+ * so that a test sees what arrived. agent.start reports progress twice. A line on stdin is an
+ * event's type; it goes to whoever subscribed, with `data.id` the word behind it and agent demo.
  */
 #define CLIENTS_MAX 16
 #define EVENTS_MAX 4096
@@ -39,6 +40,7 @@ static uint16_t cdp_port, guest_port;
 static int demo_port;
 static cJSON *events;
 static int generation = 1;
+static const char *unknown_token = "";
 
 static void reply(struct client *c, double id, const char *key, cJSON *value, int fd)
 {
@@ -91,17 +93,32 @@ static const char *named(struct client *c, double id, const cJSON *args)
 	return NULL;
 }
 
+/* False, and answered, once the brief token has expired. */
+static bool is_brief(struct client *c, double id, int64_t *ret)
+{
+	static int64_t until;
+
+	if (!until)
+		until = realtime_ns() + 3000000000;
+	*ret = until;
+	if (realtime_ns() < until)
+		return true;
+	fail(c, id, 401, "token-expired", "this token has expired");
+	return false;
+}
+
 static void token_check(struct client *c, double id, const cJSON *args)
 {
 	static const struct {
 		const char *token, *role, *agent;
 	} tokens[] = {{"admin-token", "admin", NULL}, {"agent-token", "agent", "demo"},
 		{"viewer-token", "viewer", "demo"}, {"all-viewer-token", "viewer", NULL},
-		{"pa%ss word", "agent", "demo"}};
+		{"brief-token", "agent", "demo"}, {"pa%ss word", "agent", "demo"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++) {
 		unsigned char hash[32];
 		char hex[65], token_id[64];
+		int64_t expires = 0;
 		cJSON *ok;
 
 		crypto_generichash(hash, sizeof(hash), (const unsigned char *)tokens[i].token,
@@ -109,7 +126,13 @@ static void token_check(struct client *c, double id, const cJSON *args)
 		hex_encode(hash, sizeof(hash), hex);
 		if (!streq(hex, json_str(args, "hash", "")))
 			continue;
+		if (streq(tokens[i].token, unknown_token))
+			break;
+		if (streq(tokens[i].token, "brief-token") && !is_brief(c, id, &expires))
+			return;
 		ok = cJSON_CreateObject();
+		if (expires)
+			json_add_time(ok, "expires_at", expires);
 		snprintf(token_id, sizeof(token_id), "tok_%s", tokens[i].token);
 		cJSON_AddStringToObject(ok, "id", token_id);
 		cJSON_AddStringToObject(ok, "role", tokens[i].role);
@@ -343,9 +366,10 @@ int main(int argc, char **argv)
 	struct err err;
 	int listener;
 
-	if (argc != 4 || !parse_u64(argv[2], 0, 65535, &cdp) ||
+	if (argc < 4 || argc > 5 || !parse_u64(argv[2], 0, 65535, &cdp) ||
 		!parse_u64(argv[3], 0, 65535, &guest))
-		die("usage: fake-daemon SOCKET CDP_PORT GUEST_PORT");
+		die("usage: fake-daemon SOCKET CDP_PORT GUEST_PORT [TOKEN]");
+	unknown_token = argc == 5 ? argv[4] : "";
 	cdp_port = (uint16_t)cdp;
 	guest_port = (uint16_t)guest;
 	signal(SIGPIPE, SIG_IGN);

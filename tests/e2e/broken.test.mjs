@@ -1,4 +1,4 @@
-// A host that lacks things: a port in use, no QEMU, a full disk, a corrupt image, a corrupt database. No machine runs here.
+// A host that lacks things: a port in use, no QEMU, a full disk, a corrupt image, a corrupt database.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -52,20 +52,28 @@ test('no image yet: creating says how to get one', { timeout: 60000 * SLOW }, as
   });
 });
 
-test('a missing QEMU: a clear error, the record stays, and it starts once QEMU is there', { timeout: 90000 * SLOW }, async () => {
+test('a missing QEMU: a clear error, the record stays, and it starts once QEMU is there', { timeout: 200000 * SLOW }, async () => {
   const qemu = fs.realpathSync(execFileSync('sh', ['-c', 'command -v qemu-system-x86_64'], { encoding: 'utf8' }).trim());
   await withAppliance({}, async (a) => {
     execFileSync('mount', ['--bind', '/dev/null', qemu]);
+    let made;
     try {
       await a.up();
       const r = await a.tryCli('create', 'x', { timeout: 60000 * SLOW });
       assert.equal(r.status, 1);
       assert.match(r.stderr, /qemu/i);
-      const list = (await a.json('ls')).agents;
-      assert.ok(list.every((x) => x.state !== 'running'));
+      assert.deepEqual((await a.json('ls')).agents, []);
+      made = await a.json('create', 'y', '--no-start');
+      const start = await a.api('POST', '/v1/agents/y/start');
+      assert.equal(start.status, 503, start.raw.toString());
+      assert.match(start.body.type, /qemu-missing$/);
+      await a.down();
     } finally {
       execFileSync('umount', [qemu]);
     }
+    await a.up();
+    assert.equal((await a.show('y')).id, made.id);
+    assert.equal((await a.json('start', 'y', { timeout: 120000 })).state, 'running');
   });
 });
 

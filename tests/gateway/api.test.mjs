@@ -141,14 +141,6 @@ test('ports come back with the gateway', async () => {
   await until('its end', () => w.request('GET', '/nothing', { by: port }).then(() => false, () => true));
 });
 
-test('a revoked token ends at once, and what it had open', async () => {
-  assert.equal((await w.get('/v1/agents/demo', { token: 'viewer-token' })).status, 200);
-  const s = follow('/v1/agents/demo/events', { token: 'viewer-token' });
-  await until('the stream', () => s.status === 200);
-  w.event('token.revoked', 'tok_viewer-token');
-  await until('its end', () => s.ended);
-});
-
 test('berthd away: safe requests wait, then 503; everything is back with it', async () => {
   await w.stopDaemon();
   const begun = Date.now();
@@ -181,6 +173,20 @@ test('64 clients on one agent, then 429', async () => {
   assert.equal((await w.get('/v1/agents/other')).status, 200);
   for (const s of streams) s.close();
   await until('room', async () => (await w.get('/v1/agents/demo')).status === 200);
+});
+
+test('port 0: the log and the URLs name the real one', async () => {
+  const gone = new Promise((r) => w.gateway.once('exit', r));
+  w.gateway.kill('SIGTERM');
+  await gone;
+  w.log = '';
+  w.startGateway({ listen: '127.0.0.1:0' });
+  const port = await until('the log', () => /listening on 127\.0\.0\.1:(\d+)/.exec(w.log)?.[1]);
+  assert.notEqual(port, '0');
+  assert.equal((await w.get('/healthz', { by: Number(port) })).status, 200);
+  const a = await until('berthd', async () => { const r = await w.get('/v1/agents/demo', { by: 'socket' }); return r.status === 200 && r.json; });
+  assert.ok(a.urls.cdp.startsWith(`ws://127.0.0.1:${port}/`), a.urls.cdp);
+  w.port = Number(port);
 });
 
 test('a port in use: one clear line, status 1', async () => {

@@ -43,6 +43,10 @@ const refused = (url) => new Promise((r) => {
   ws.on('open', () => { r('opened'); ws.close(); });
 });
 
+// The guest's real file helper, run in the browser's mount namespace.
+const helper = path.resolve(process.env.BERTH_BUILD ?? 'build', 'guest-image/berth-init');
+const noHelper = !fs.existsSync(helper) ? 'this build has no berth-init' : process.getuid() !== 0 ? 'entering the mount namespace needs root' : false;
+
 // Two sites on loopback: one.test with a log-in, a form, a pop-up, a download; two.test in an iframe.
 function sites() {
   const files = [];
@@ -74,7 +78,7 @@ function sites() {
 }
 
 describe('with a real Chromium', { skip: noChromium }, () => {
-  let w, browser, site, api;
+  let w, browser, site, api, fetchBack;
   const file = Buffer.concat([Buffer.from('begin '), randomBytes(3 << 20), Buffer.from(' end')]);
 
   before(async () => {
@@ -132,6 +136,15 @@ describe('with a real Chromium', { skip: noChromium }, () => {
       !f.endsWith('.crdownload') && fs.readFileSync(path.join(browser.downloads, f), 'utf8') === 'a report'));
     assert.ok(got);
     await b.close();
+    fetchBack = got;
+  });
+
+  test('the download, fetched back through the files API', { skip: noHelper }, async () => {
+    w.guest.helperCommand = ['nsenter', '-t', String(browser.process.pid), '-m', '--', helper]; // where /home is the browser's
+    const list = await w.get('/v1/agents/demo/files/Downloads?list=1', { token: 'agent-token' });
+    assert.ok(JSON.stringify(list.json).includes(fetchBack), list.text);
+    const r = await w.get(`/v1/agents/demo/files/Downloads/${encodeURIComponent(fetchBack)}`, { token: 'agent-token' });
+    assert.deepEqual([r.status, r.text], [200, 'a report']);
   });
 
   test('Playwright by ws URL and by header', async () => {
@@ -294,6 +307,36 @@ describe('with a real Chromium', { skip: noChromium }, () => {
     const { code, reason } = await end2;
     assert.equal(code, 1008);
     assert.match(reason, /Browser\.crash is not allowed/);
+  });
+
+  test('one client stops its screencast; the other, on the same page, goes on', async () => {
+    const clients = await Promise.all([1, 2].map(async () => {
+      const ws = await connect(`ws://${api}/cdp?token=agent-token`), c = { ws, call: rpc(ws), frames: 0 };
+      ws.on('message', (m) => {
+        const o = JSON.parse(m);
+        if (o.method !== 'Page.screencastFrame') return;
+        c.frames++;
+        c.call('Page.screencastFrameAck', { sessionId: o.params.sessionId }, { sessionId: o.sessionId });
+      });
+      return c;
+    }));
+    const [a, b] = clients;
+    const { result: { targetId } } = await a.call('Target.createTarget', { url: 'data:text/html,<p id=p>0<script>setInterval(()=>p.textContent++,50)</script>' });
+    for (const c of clients) {
+      c.sessionId = (await c.call('Target.attachToTarget', { targetId, flatten: true })).result.sessionId;
+      await c.call('Page.enable', {}, { sessionId: c.sessionId });
+      await c.call('Page.startScreencast', { format: 'jpeg', quality: 20, everyNthFrame: 1 }, { sessionId: c.sessionId });
+    }
+    assert.notEqual(a.sessionId, b.sessionId);
+    await until('frames for both', () => a.frames > 2 && b.frames > 2, 20000);
+    assert.ok((await a.call('Page.stopScreencast', {}, { sessionId: a.sessionId })).result);
+    // A session of the other client is none for this one.
+    assert.ok((await a.call('Page.stopScreencast', {}, { sessionId: b.sessionId })).error);
+    const [before, stopped] = [b.frames, a.frames];
+    await until('more frames', () => b.frames > before + 3, 20000);
+    assert.ok(a.frames <= stopped + 1);
+    await a.call('Target.closeTarget', { targetId });
+    for (const c of clients) c.ws.close();
   });
 
   test('Browser.close detaches one client, and only it', async () => {

@@ -49,6 +49,7 @@ export class Guest {
     g.sockets = new Set();
     g.lastStart = null;
     g.helperExit = null; // { code, stdout, stderr } instead of running berth-init
+    g.helperCommand = null; // how the real berth-init is run here
     g.received = 0;
     g.windows = [];
     g.server = net.createServer((s) => g.serve(s)).listen(0, '127.0.0.1');
@@ -95,10 +96,12 @@ export class Guest {
     if (this.lie) { lies[this.lie](s); return; }
     if (x.argv[0] === 'berth-init' && this.helperExit) { this.helper(s); return; }
     if (x.argv[0] === '/endless') { this.endless(s); return; }
-    const child = spawn(x.argv[0], x.argv.slice(1), { stdio: 'pipe', detached: true, cwd: x.cwd || '/tmp',
+    const argv = x.argv[0] === 'berth-init' && this.helperCommand ? [...this.helperCommand, ...x.argv.slice(1)] : x.argv;
+    const child = spawn(argv[0], argv.slice(1), { stdio: 'pipe', detached: true, cwd: x.cwd || '/tmp',
       env: { PATH: process.env.PATH, ...Object.fromEntries(x.env.map((e) => [e.slice(0, e.indexOf('=')), e.slice(e.indexOf('=') + 1)])) } });
     s.child = child;
-    child.on('error', () => { s.write(frame(T.FAILED, Buffer.concat([u32(2), Buffer.from(x.argv[0])]))); s.end(); });
+    // In berth-init's own words.
+    child.on('error', () => { s.write(frame(T.FAILED, Buffer.concat([u32(2), Buffer.from('No such file or directory')]))); s.end(); });
     child.on('spawn', () => s.write(frame(T.STARTED, u32(child.pid))));
     child.stdin.on('error', () => {});
     const send = (t, out) => out.on('data', (d) => {

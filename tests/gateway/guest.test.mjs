@@ -108,6 +108,21 @@ test('a session that goes wrong ends with a problem', async () => {
   assert.equal(bad.status, 403);
 });
 
+test('a command that cannot start: the reason once, in one message, and a close frame', async () => {
+  const cmd = ['/no/such/command'], detail = 'the command could not be started: No such file or directory';
+  const s = await session(null), messages = [];
+  s.ws.onMessage = (data, text) => messages.push([text, data]);
+  s.ws.send(JSON.stringify({ cmd }));
+  for (let i = 0; i < 4; i++) s.stdin('x'.repeat(1 << 20)); // input that nobody reads
+  s.stdin('');
+  await s.end();
+  assert.deepEqual(messages.map(([text, data]) => [text, JSON.parse(data).error.detail]), [[true, detail]]);
+  assert.equal(JSON.parse(messages[0][1]).error.type, 'exec-failed');
+  assert.equal(s.ws.closeCode, 1000);
+  const r = await exec({ cmd });
+  assert.deepEqual([r.status, r.json.type, r.json.detail], [422, 'exec-failed', detail]);
+});
+
 test('text that is not UTF-8 ends the WebSocket with 1007', async () => {
   const s = await session(null);
   s.ws.sendFrame(1, Buffer.from([0x7b, 0xff]), true);

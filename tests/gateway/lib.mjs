@@ -52,9 +52,9 @@ export class World {
     return w;
   }
 
-  startGateway() {
+  startGateway({ listen = `127.0.0.1:${this.port}` } = {}) {
     this.gateway = spawn(path.join(build, 'cdp-proxy/berth-gateway'),
-      ['--state', this.state, '--listen', `127.0.0.1:${this.port}`],
+      ['--state', this.state, '--listen', listen],
       { stdio: ['ignore', 'ignore', 'pipe'],
         env: { ...process.env, BERTH_SHARE: this.share(), ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS: 'halt_on_error=1' } });
     this.gateway.stderr.on('data', (d) => { this.log += d; });
@@ -68,9 +68,9 @@ export class World {
     return dir;
   }
 
-  async startDaemon() {
+  async startDaemon({ without } = {}) {
     this.daemon = spawn(path.join(build, 'cdp-proxy/fake-daemon'),
-      [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort)],
+      [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort), ...(without ? [without] : [])],
       { stdio: ['pipe', 'pipe', 'inherit'] });
     await new Promise((r) => readline.createInterface(this.daemon.stdout).once('line', r));
   }

@@ -86,6 +86,18 @@ export function processes() {
   return all;
 }
 
+/** [folder, id] of the image under test: what BERTH_TEST_IMAGE names, else the newest (older ones lie beside it). */
+export function image() {
+  const built = (id) => fs.statSync(path.join(IMAGES, id, 'manifest.json')).mtimeMs;
+  const [id] = fs
+    .readdirSync(IMAGES)
+    .filter((n) => fs.existsSync(path.join(IMAGES, n, 'manifest.json')))
+    .filter((n) => n === (process.env.BERTH_TEST_IMAGE ?? n))
+    .sort((x, y) => built(y) - built(x));
+  assert.ok(id, `${IMAGES} holds no image`);
+  return [path.join(IMAGES, id), id];
+}
+
 let nextPort = 7900 + (process.pid % 50) * 20;
 
 export class Appliance {
@@ -102,24 +114,14 @@ export class Appliance {
     assert.ok(PREFIX && fs.existsSync(`${PREFIX}/bin/berth`), 'BERTH_PREFIX must name an installation');
     fs.chmodSync(state, 0o711);
     if (images) {
-      // BERTH_TEST_IMAGE names one; else the newest: others lie there from before berth-init or the recipe changed.
-      const built = (id) => fs.statSync(path.join(IMAGES, id, 'manifest.json')).mtimeMs;
-      const ids = fs
-        .readdirSync(IMAGES)
-        .filter((n) => fs.existsSync(path.join(IMAGES, n, 'manifest.json')))
-        .filter((n) => n === (process.env.BERTH_TEST_IMAGE ?? n))
-        .sort((x, y) => built(y) - built(x))
-        .slice(0, 1);
-      assert.ok(ids.length > 0, `${IMAGES} holds no image`);
+      const [folder, id] = image();
       fs.mkdirSync(path.join(state, 'images'), { recursive: true });
-      for (const id of ids) {
-        try {
-          execFileSync('cp', ['-al', path.join(IMAGES, id), path.join(state, 'images', id)], { stdio: 'pipe' });
-        } catch {
-          execFileSync('cp', ['-a', path.join(IMAGES, id), path.join(state, 'images', `${id}.new`)]);
-          fs.rmSync(path.join(state, 'images', id), { recursive: true, force: true });
-          fs.renameSync(path.join(state, 'images', `${id}.new`), path.join(state, 'images', id));
-        }
+      try {
+        execFileSync('cp', ['-al', folder, path.join(state, 'images', id)], { stdio: 'pipe' });
+      } catch {
+        execFileSync('cp', ['-a', folder, path.join(state, 'images', `${id}.new`)]);
+        fs.rmSync(path.join(state, 'images', id), { recursive: true, force: true });
+        fs.renameSync(path.join(state, 'images', `${id}.new`), path.join(state, 'images', id));
       }
     }
     return new Appliance(state, nextPort++);

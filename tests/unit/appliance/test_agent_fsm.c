@@ -43,6 +43,8 @@ static bool possible(const struct model *m, enum agent_input i)
 		return m->phase == PHASE_SAVING;
 	case INPUT_ENDED_SAVED:
 		return m->phase == PHASE_SUSPENDING;
+	case INPUT_UNWARM:
+		return m->phase == PHASE_PREPARE || m->phase == PHASE_BOOT;
 	case INPUT_TIMER:
 		return m->phase == PHASE_BACKOFF;
 	default:
@@ -53,6 +55,8 @@ static bool possible(const struct model *m, enum agent_input i)
 /* Does to the model what the action stands for, and checks that it makes sense there. */
 static void apply(struct model *m, enum agent_input input, struct agent_step step)
 {
+	if (input == INPUT_UNWARM)
+		m->vm = false;
 	if (is_ended(input)) {
 		assert_true(m->vm);
 		m->vm = false;
