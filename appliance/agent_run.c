@@ -195,7 +195,7 @@ void agent_start_policy(struct agent *a)
 	char networks[CONFIG_LIST_MAX * 20];
 	const struct policy_spec spec = {.state = a->all->state,
 		.id = a->rec.id,
-		.name = a->rec.name,
+		.name = agent_is_hidden(a) ? "template" : a->rec.name,
 		.program = a->all->o.policy_program,
 		.private_networks = networks};
 

@@ -31,6 +31,7 @@
 #define QUIET_PERCENT 20 /* of one CPU */
 #define QUIET_LOOKS 2    /* one after the other */
 #define SETTLE_MAX_MS 20000
+#define FAILED_MS (5 * 60 * 1000) /* after one could not be made, others are not tried */
 
 struct template_wait {
 	struct template_wait *next;
@@ -57,6 +58,7 @@ struct making {
 struct templates {
 	struct agents *all;
 	struct making *first;
+	uint64_t failed_at; /* ms, 0 never */
 };
 
 static char *folder_of(struct agents *all, const struct template_shape *s, const char *prefix)
@@ -161,10 +163,11 @@ static void finish(struct making *m, const struct err *err)
 	struct agent *a = maker(m);
 	struct err why;
 
-	if (err)
+	if (err) {
 		log_warning("no warm template: %s", err->msg);
-	if (err)
 		remove_tree(m->part, NULL);
+		m->t->failed_at = now_ms();
+	}
 	if (a && agent_ask(a, INPUT_REMOVE, NULL, &nobody, &why) < 0)
 		log_warning("%s: %s", a->rec.name, why.msg);
 	making_free(m);
@@ -360,6 +363,10 @@ struct template_wait *template_make(struct templates *t, const struct template_s
 	struct making *m = in_the_making(t, shape);
 	struct template_wait *w;
 
+	if (!m && t->failed_at && now_ms() - t->failed_at < FAILED_MS) {
+		err_set(err, EAGAIN, "a warm template could not be made a moment ago");
+		return NULL;
+	}
 	if (!m) {
 		m = xcalloc(1, sizeof(*m));
 		m->t = t;
