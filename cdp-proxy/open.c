@@ -208,8 +208,8 @@ static void failed_navigation(struct opening *o, const char *text)
 	err_set(&err, -EHOSTUNREACH, "agent %s: %s: %s", o->agent, o->url, text);
 	if (o->host[0])
 		err_hint(&err,
-			"`berth policy %s allow %s` lets the agent reach it; `berth policy %s why "
-			"%s` says more",
+			"`berth policy %s why %s` says whether the policy refused it; then `berth "
+			"policy %s allow %s` lets the agent reach it",
 			o->agent, o->host, o->agent, o->host);
 	err_type(&err, 502, "navigation-failed");
 	problem_out(o, &err);
