@@ -239,7 +239,7 @@ int agent_start_vm(struct agent *a, const cJSON *m, struct err *err)
 	a->browser_restarts = 0;
 	a->browser_begun = 0;
 	a->adopted = false;
-	a->browser_known = m;
+	a->browser_known = m && !a->warm;
 	r = vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
 	if (r < 0)
 		a->vm = NULL;
