@@ -3,6 +3,7 @@
 #include "json.h"
 #include "log.h"
 #include "paths.h"
+#include "template.h"
 #include "util.h"
 
 #include <errno.h>
@@ -32,6 +33,8 @@ int agents_new(struct agents **ret, const struct agents_options *o, struct err *
 
 	all->o = *o;
 	all->state = xstrdup(o->state);
+	all->verifier = verifier_new(o->loop);
+	all->templates = templates_new(all);
 	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
 	r = store_agents(o->store, load_agent, all, err);
 	for (struct agent *a = all->first; a && r == 0; a = a->next)
@@ -53,6 +56,8 @@ void agents_free(struct agents *all)
 	while (all->first)
 		agent_free(all->first);
 	watch_timer_free(all->egress_timer);
+	templates_free(all->templates);
+	verifier_free(all->verifier);
 	watch_timer_free(all->shutdown_timer);
 	free(all->state);
 	free(all);
@@ -127,6 +132,10 @@ void agent_event(struct agent *a, const char *type, cJSON *data, const char *fmt
 	/* What a guest can cause at will shares its fsync with others. */
 	note.bulk = starts_with(type, "guest.") || starts_with(type, "browser.") ||
 		    starts_with(type, "egress.");
+	if (agent_is_hidden(a)) {
+		cJSON_Delete(data);
+		return;
+	}
 	if (!note.bulk)
 		log_info("%s: %s%s%s", a->rec.name, type, detail[0] ? ": " : "", detail);
 	events_emit(a->all->o.events, &note);
@@ -151,19 +160,12 @@ static uint64_t memory_in_use(struct agent *a)
 	return a->memory;
 }
 
-static uint64_t disk_in_use(const struct agent *a)
-{
-	AUTOFREE char *disk = path_in(a->all->state, "agents/%s/disk.qcow2", a->rec.id);
-	struct stat st;
-
-	return stat(disk, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-}
-
 /* Its machine is not there yet, and will be if all goes well. */
 static bool is_made(const struct agent *a)
 {
-	return a->phase == PHASE_PREPARE || a->phase == PHASE_POLICY ||
-	       (a->phase == PHASE_BOOT && !a->adopted) || a->phase == PHASE_BACKOFF;
+	return !streq(a->rec.state, "suspended") &&
+	       (a->phase == PHASE_PREPARE || a->phase == PHASE_POLICY ||
+		       (a->phase == PHASE_BOOT && !a->adopted) || a->phase == PHASE_BACKOFF);
 }
 
 const char *agent_state(const struct agent *a)
@@ -173,8 +175,8 @@ const char *agent_state(const struct agent *a)
 
 static void add_detail(cJSON *o, const struct agent *a)
 {
-	bool rests =
-		a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED || a->phase == PHASE_RUNNING;
+	bool rests = a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED ||
+		     a->phase == PHASE_RUNNING || a->phase == PHASE_SUSPENDED;
 	char detail[sizeof(a->rec.detail) + 64] = "";
 
 	if (a->rec.detail[0])
@@ -208,7 +210,7 @@ static void add_life(cJSON *o, struct agent *a)
 	else
 		cJSON_AddNullToObject(o, "started_at");
 	cJSON_AddNumberToObject(o, "memory_bytes", (double)memory_in_use(a));
-	cJSON_AddNumberToObject(o, "disk_bytes", (double)disk_in_use(a));
+	cJSON_AddNumberToObject(o, "disk_bytes", (double)agent_folder_bytes(a));
 }
 
 cJSON *agent_json(struct agent *a)
@@ -226,6 +228,8 @@ cJSON *agent_json(struct agent *a)
 	cJSON_AddItemToObject(o, "labels", labels ? labels : cJSON_CreateObject());
 	json_add_time(o, "created_at", a->rec.created_at);
 	add_or_null(o, "parent", a->rec.parent);
+	add_or_null(o, "snapshot", a->rec.head);
+	cJSON_AddNumberToObject(o, "idle_suspend", a->rec.idle_suspend);
 	cJSON_AddStringToObject(o, "on_crash", a->rec.on_crash);
 	if (a->rec.port)
 		cJSON_AddNumberToObject(o, "port", a->rec.port);
@@ -244,7 +248,7 @@ static int refuse(struct err *err, const char *type, const char *what)
 	return err_type(err, 400, type);
 }
 
-static int check_labels(const cJSON *labels, struct err *err)
+int agent_check_labels(const cJSON *labels, struct err *err)
 {
 	const cJSON *one;
 
@@ -260,7 +264,7 @@ static int check_labels(const cJSON *labels, struct err *err)
 	return 0;
 }
 
-static int check_on_crash(const char *text, struct err *err)
+int agent_check_on_crash(const char *text, struct err *err)
 {
 	if (streq(text, "restart") || streq(text, "stop"))
 		return 0;
@@ -350,120 +354,14 @@ int agents_image(struct agents *all, const char *wish, struct image *ret, struct
 	return wish ? image_get(all->state, wish, ret, err) : image_newest(all->state, ret, err);
 }
 
-static int choose_image(
-	struct agents *all, const char *wish, struct agent_record *rec, struct err *err)
-{
-	struct image image;
-	int r = agents_image(all, wish, &image, err);
-
-	if (r == 0)
-		snprintf(rec->image, sizeof(rec->image), "%s", image.id);
-	return r;
-}
-
-static int fill_record(
-	struct agents *all, const cJSON *args, struct agent_record *rec, struct err *err)
-{
-	const struct config *c = all->o.config;
-	const cJSON *labels = json_get(args, "labels");
-	const char *name = json_str(args, "name", ""),
-		   *on_crash = json_str(args, "on_crash", c->on_crash);
-	int r = agent_name_check(name, err);
-
-	if (r == 0)
-		r = check_on_crash(on_crash, err);
-	if (r == 0)
-		r = check_labels(labels, err);
-	if (r == 0)
-		r = choose_image(all, json_str(args, "image", NULL), rec, err);
-	if (r < 0)
-		return r;
-	snprintf(rec->name, sizeof(rec->name), "%s", name);
-	snprintf(rec->on_crash, sizeof(rec->on_crash), "%s", on_crash);
-	rec->memory_mib = (unsigned)json_int(args, "memory_mib", c->memory_mib);
-	rec->cpus = (unsigned)json_int(args, "cpus", c->cpus);
-	rec->disk_gib = (unsigned)json_int(args, "disk_gib", c->disk_gib);
-	rec->labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup("{}");
-	rec->created_at = realtime_ns();
-	make_id("ag_", rec->id);
-	random_bytes(rec->machine_id, sizeof(rec->machine_id));
-	memcpy(rec->state, "creating", sizeof("creating"));
-	memcpy(rec->mode, "enforce", sizeof("enforce"));
-	snprintf(rec->wanted, sizeof(rec->wanted), "%s",
-		json_bool(args, "start", true) ? "run" : "stop");
-	return 0;
-}
-
-static int keep(struct agents *all, struct agent_record *rec, const cJSON *rules, struct err *err)
-{
-	int r = store_begin(all->o.store, err);
-
-	if (r == 0)
-		r = store_agent_add(all->o.store, rec, err);
-	if (r == 0)
-		r = store_rules_set(all->o.store, rec->id, rules, err);
-	if (r == 0)
-		r = store_commit(all->o.store, err);
-	if (r < 0)
-		store_rollback(all->o.store);
-	return r;
-}
-
-/* An agent that is not to be started: only its disk is made. */
-static int create_stopped(struct agent *a, const struct asker *asker, struct err *err)
-{
-	struct err why;
-
-	if (agent_make_disk(a, &why) < 0) {
-		if (err)
-			*err = why;
-		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);
-		return why.code;
-	}
-	memcpy(a->rec.state, "stopped", sizeof("stopped"));
-	agent_save(a);
-	asker->done(asker->data, a, NULL);
-	return 0;
-}
-
-int agent_create(struct agents *all, const cJSON *args, const char *by, const struct asker *asker,
-	struct err *err)
-{
-	cJSON *rules = agent_rules_normal(json_get(args, "allow"), err);
-	struct agent_record rec = {0};
-	struct agent *a;
-	int r = rules ? 0 : -EINVAL;
-
-	if (r == 0 && all->shutting) {
-		r = err_set(err, EBUSY, "the appliance is being shut down");
-		err_type(err, 503, "daemon-unavailable");
-	}
-	if (r == 0)
-		r = fill_record(all, args, &rec, err);
-	if (r == 0)
-		r = keep(all, &rec, rules, err);
-	if (r < 0) {
-		agent_record_done(&rec);
-		cJSON_Delete(rules);
-		return r;
-	}
-	a = agent_new(all, &rec);
-	a->rules = rules;
-	snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
-	agent_event(a, "agent.created", NULL, "%s", "");
-	if (streq(a->rec.wanted, "stop"))
-		return create_stopped(a, asker, err);
-	return agent_ask(a, INPUT_START, by, asker, err);
-}
-
 int agent_update(struct agent *a, const cJSON *args, struct err *err)
 {
 	const cJSON *labels = json_get(args, "labels");
 	struct agent_record next = a->rec;
-	int r = check_labels(labels, err);
+	int r = agent_check_labels(labels, err);
 
 	if (r == 0)
-		r = check_on_crash(json_str(args, "on_crash", a->rec.on_crash), err);
+		r = agent_check_on_crash(json_str(args, "on_crash", a->rec.on_crash), err);
 	if (r < 0)
 		return r;
 	next.labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup(a->rec.labels);
@@ -472,6 +370,7 @@ int agent_update(struct agent *a, const cJSON *args, struct err *err)
 	next.memory_mib = (unsigned)json_int(args, "memory_mib", a->rec.memory_mib);
 	next.cpus = (unsigned)json_int(args, "cpus", a->rec.cpus);
 	next.port = (unsigned)json_int(args, "port", a->rec.port);
+	next.idle_suspend = (unsigned)json_int(args, "idle_suspend", a->rec.idle_suspend);
 	r = store_agent_save(a->all->o.store, &next, err);
 	if (r < 0) {
 		free(next.labels);

@@ -93,6 +93,9 @@ void agents_egress_flush(struct agents *all);
  * 409 no-image. */
 int agents_image(struct agents *all, const char *wish, struct image *ret, struct err *err);
 
+/* Somebody uses it: it is woken if it sleeps, and not thought idle. */
+void agent_touch(struct agent *a);
+
 /* agent_connect: a connection into a guest. */
 struct agent_connection {
 	int fd; /* connected, non-blocking; the callee's */

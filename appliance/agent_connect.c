@@ -6,6 +6,7 @@
  * guest accept. The socket is made inside the agent's namespace and connected without blocking.
  */
 #include "agent_priv.h"
+#include "log.h"
 #include "netns.h"
 #include "util.h"
 
@@ -126,10 +127,15 @@ static void try_socket(struct connecting *c, struct agent *a)
 	watch_timer_start(c->timer, CONNECT_MS);
 }
 
+static void told(void *data, struct agent *a, const struct err *err)
+{
+}
+static const struct asker nobody = {.done = told};
+
 /* True when the guest can be connected to now. */
 static bool reachable(const struct connecting *c, const struct agent *a)
 {
-	if (a->phase != PHASE_RUNNING && a->phase != PHASE_BROWSER)
+	if (a->phase != PHASE_RUNNING && a->phase != PHASE_BROWSER && a->phase != PHASE_SAVING)
 		return false;
 	return !c->browser || a->browser == GUEST_BROWSER_UP;
 }
@@ -140,6 +146,8 @@ static void attempt(void *data)
 	struct agent *a = agents_find(c->all, c->id, NULL);
 
 	drop_socket(c);
+	if (a)
+		agent_touch(a);
 	if (!a)
 		fail(c, 404, "agent-not-found", "was removed", NULL);
 	else if (a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED ||
@@ -159,6 +167,16 @@ static void attempt(void *data)
 		try_socket(c, a);
 	else
 		watch_timer_start(c->timer, TRY_MS);
+}
+
+void agent_touch(struct agent *a)
+{
+	struct err err;
+
+	a->active_at = now_ms();
+	if ((a->phase == PHASE_SUSPENDED || a->phase == PHASE_SUSPENDING) &&
+		agent_ask(a, INPUT_START, "a request", &nobody, &err) < 0)
+		log_warning("%s: it cannot be woken: %s", a->rec.name, err.msg);
 }
 
 void agent_connect(struct agents *all, struct agent *a, bool browser,

@@ -16,6 +16,10 @@ enum agent_phase {
 	PHASE_RESTARTING, /* the guest powers off, to start again */
 	PHASE_REMOVING,   /* QEMU ends, then the record */
 	PHASE_BACKOFF,    /* after a crash, waiting to start again */
+	PHASE_SUSPENDED,  /* its memory is in its folder */
+	PHASE_SUSPENDING, /* its memory is being written, QEMU then ends */
+	PHASE_SAVING,     /* it stands still for a snapshot, and will run on */
+	PHASE_REWINDING,  /* QEMU ends; disk and memory become those of a snapshot */
 	PHASE_REMOVED,    /* gone; the object is freed */
 	N_PHASES,
 };
@@ -27,6 +31,8 @@ enum agent_input {
 	INPUT_KILL,
 	INPUT_RESTART,
 	INPUT_REMOVE,
+	INPUT_SUSPEND,
+	INPUT_REWIND, /* agent_restore has said to what */
 	/* what steps report */
 	INPUT_PREPARED,
 	INPUT_POLICY_READY,
@@ -40,10 +46,14 @@ enum agent_input {
 	INPUT_ENDED_RETRY,   /* crash or hang; another try is due */
 	INPUT_ENDED_STAY,    /* crash or hang; the record says to stop */
 	INPUT_ENDED_GIVE_UP, /* crash or hang; it was one too many */
+	INPUT_ENDED_SAVED,   /* its memory is in its folder */
 	INPUT_TIMER,         /* the backoff is over */
+	INPUT_UNWARM, /* what it was to wake from is of no use; there is no QEMU (any more) */
+	INPUT_SAVE,   /* a snapshot begins */
+	INPUT_SAVED,  /* and the guest runs on */
 	N_INPUTS,
 };
-#define N_ASKS (INPUT_REMOVE + 1)
+#define N_ASKS (INPUT_REWIND + 1)
 
 enum agent_action {
 	ACTION_REFUSE = 0, /* asks: 409 wrong-state; anything else: too late to matter */
@@ -63,6 +73,12 @@ enum agent_action {
 	ACTION_BACKOFF,     /* QEMU is gone, the namespace stays; wait */
 	ACTION_AGAIN,       /* QEMU is gone; prepare at once */
 	ACTION_DELETE,      /* clean, remove disk and record */
+	ACTION_SUSPEND,
+	ACTION_ASLEEP,  /* QEMU has ended; berth-policy ends, the namespace stays */
+	ACTION_AWAKE,   /* the memory could not be written: it runs on */
+	ACTION_FORGET,  /* clean, and forget the memory; stopped */
+	ACTION_REWIND,  /* QEMU has ended; take the snapshot's disk and memory, then prepare */
+	ACTION_NOTHING, /* the phase says it all */
 };
 
 struct agent_step {

@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "policy_link.h"
+#include "verify.h"
 #include "vm.h"
 #include "watch.h"
 
@@ -51,6 +52,15 @@ struct agent {
 	bool feeding;
 	double log_tokens; /* of the bucket that bounds guest.log */
 	uint64_t log_at, log_dropped;
+	struct template_wait *template_wait; /* for the template that it is to begin from */
+	bool warm, cold;          /* begins from a template; boots, whatever templates there are */
+	struct verify *verifying; /* what it is about to wake from */
+	struct agent_save *save;  /* the snapshot under way */
+	char rewind[64];          /* the snapshot to go back to */
+	bool woke;                /* this life came from memory; until the guest is ready */
+	enum agent_input
+		after_wake; /* INPUT_STOP or INPUT_RESTART once it is awake, else INPUT_START */
+	uint64_t active_at; /* ms: the last request for it */
 	uint64_t memory, memory_at; /* of QEMU, looked at not more often than every 5 s */
 };
 
@@ -77,6 +87,8 @@ struct agents {
 	struct watch_timer *egress_timer;
 	struct connecting *connecting;
 	unsigned n_connecting;
+	struct verifier *verifier;
+	struct templates *templates;
 };
 
 /* agent.c */
@@ -87,16 +99,81 @@ void agent_save(struct agent *a);
 __attribute__((format(printf, 4, 5))) void agent_event(
 	struct agent *a, const char *type, cJSON *data, const char *fmt, ...);
 
+int agent_check_labels(const cJSON *labels, struct err *err);
+int agent_check_on_crash(const char *text, struct err *err);
+
 /* agent_run.c */
 void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker);
 void agent_feed(struct agent *a, enum agent_input input);
-/* Disk and folders; idempotent. */
-int agent_make_disk(struct agent *a, struct err *err);
 /* Ends berth-policy, removes namespace, cgroup and run folder; idempotent. QEMU has ended. */
 void agent_clean(struct agent *a);
 void agent_start_policy(struct agent *a);
 int agent_adopt_vm(struct agent *a, struct err *err);
-void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct vm_spec *ret);
+
+/* What it sleeps with cannot be used: a->end_detail says why. Its memory stays as it is. */
+void agent_unwakeable(struct agent *a);
+/* agent_vm.c: boots it, or wakes it from m (a manifest with memory). */
+int agent_start_vm(struct agent *a, const cJSON *m, struct err *err);
+/* A step failed, and a->err says why. */
+void agent_failed(struct agent *a);
+/* Told to those who asked for one of the mask (1 << input). */
+void agent_answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err);
+void agent_set_state(struct agent *a, const char *state, const char *detail);
+
+/* Progress for those who asked. */
+void agent_tell_askers(struct agent *a, const char *step, const char *detail);
+/* Its disk is there or can be made, its memory, if it sleeps, has been linked: goes on with
+ * PREPARE. */
+void agent_files_ready(struct agent *a, int result);
+
+/* agent_fresh.c: it has never run, and stands on nothing. */
+bool agent_is_fresh(const struct agent *a);
+/* Gives it a template's files, perhaps after that has been made; agent_files_ready follows. */
+void agent_begin_fresh(struct agent *a);
+/* It stands on nothing again. */
+int agent_blank(struct agent *a, struct err *err);
+/* Its template was of no use: that goes, and the next try boots. */
+int agent_unwarm(struct agent *a, struct err *err);
+
+/* agent_create.c: an agent of our own, which nobody sees. Not started yet. */
+struct template_shape;
+struct agent *agent_create_hidden(
+	struct agents *all, const struct template_shape *shape, struct err *err);
+static inline bool agent_is_hidden(const struct agent *a)
+{
+	return a->rec.name[0] == '.';
+}
+
+/* agent_folder.c */
+char *agent_folder(const struct agent *a);
+char *agent_sleep_folder(const struct agent *a);
+/* "NAME.qcow2" of the layer right below the disk, or NULL; the caller's to free. */
+char *agent_lower_disk(const struct agent *a);
+/* Folder, disk and what memory stands on; idempotent. */
+int agent_folder_make(struct agent *a, struct err *err);
+/* Removes what the record does not name. */
+void agent_folder_sweep(struct agent *a);
+uint64_t agent_folder_bytes(const struct agent *a);
+/* The manifest of the memory that it can wake from, or NULL and err: -ENOENT when it does not
+ * sleep. */
+cJSON *agent_sleep(const struct agent *a, struct err *err);
+bool agent_sleeps(const struct agent *a);
+/* The memory becomes old: from here on the disk goes on without it. */
+int agent_sleep_consume(struct agent *a, struct err *err);
+/* The same, and its files go; nothing to do when it does not sleep. */
+void agent_sleep_forget(struct agent *a);
+
+/* The record: its disk is a layer from now on, and `disk` on top of it what the guest writes. */
+int agent_push_disk(struct agent *a, const char *disk);
+
+/* agent_save.c */
+void agent_suspend(struct agent *a);
+/* The guest has ended or the agent goes: a snapshot under way will not be. */
+void agent_save_abort(struct agent *a, const struct err *why);
+/* agent_wake.c: checks the memory file and layers that it sleeps on; done's data is the agent. */
+struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify_done_fn *done);
+/* Makes disk and memory those of a->rewind. */
+int agent_rewind(struct agent *a, struct err *err);
 
 /* agent_egress.c */
 void agent_egress_add(struct agent *a, const cJSON *entry);

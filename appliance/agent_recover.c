@@ -18,6 +18,8 @@
 #include "netns.h"
 #include "paths.h"
 #include "process.h"
+#include "snapshots.h"
+#include "template.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -62,7 +64,7 @@ static void found_stopped(struct agent *a)
 	bool is_new = streq(a->rec.state, "creating");
 
 	agent_clean(a);
-	if (is_new && agent_make_disk(a, &err) < 0) {
+	if (is_new && agent_folder_make(a, &err) < 0) {
 		log_error("%s: it could not be made: %s", a->rec.name, err.msg);
 		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);
 		return;
@@ -71,6 +73,18 @@ static void found_stopped(struct agent *a)
 		return;
 	memcpy(a->rec.state, "stopped", sizeof("stopped"));
 	agent_save(a);
+}
+
+/* Connections into its namespace live on. It is woken by the next, or now if it was about to be. */
+static void found_asleep(struct agent *a)
+{
+	struct err err;
+
+	a->phase = PHASE_SUSPENDED;
+	agent_folder_sweep(a);
+	agent_set_state(a, "suspended", "");
+	if (streq(a->rec.wanted, "run") && agent_ask(a, INPUT_START, NULL, NULL, &err) < 0)
+		log_warning("%s: %s", a->rec.name, err.msg);
 }
 
 static void kill_left(struct agents *all, const char *id)
@@ -87,8 +101,10 @@ static void kill_left(struct agents *all, const char *id)
 /* `delay` (ms) is what a start waits, so that not all start at once. It may free a. */
 static void recover(struct agent *a, uint64_t *delay)
 {
+	bool asleep = agent_sleeps(a);
 	struct err err;
-	int r = agent_adopt_vm(a, &err);
+	/* With its memory whole in its folder, what is left of QEMU has nothing to add. */
+	int r = asleep || agent_is_hidden(a) ? -ESRCH : agent_adopt_vm(a, &err);
 
 	if (r == 0) {
 		adopted(a);
@@ -97,8 +113,13 @@ static void recover(struct agent *a, uint64_t *delay)
 	if (r != -ESRCH)
 		log_warning("%s: its QEMU cannot be adopted: %s", a->rec.name, err.msg);
 	kill_left(a->all, a->rec.id);
-	if (streq(a->rec.wanted, "remove")) {
+	if (agent_is_hidden(a)) { /* whoever wanted the template asks again */
+		memcpy(a->rec.wanted, "remove", sizeof("remove"));
 		agent_feed(a, INPUT_REMOVE);
+	} else if (streq(a->rec.wanted, "remove")) {
+		agent_feed(a, INPUT_REMOVE);
+	} else if (asleep) {
+		found_asleep(a);
 	} else if (streq(a->rec.wanted, "stop")) {
 		found_stopped(a);
 	} else if (streq(a->rec.state, "running")) {
@@ -165,6 +186,8 @@ void agents_recover(struct agents *all)
 	uint64_t delay = 0;
 	struct agent *next;
 
+	snapshots_sweep(all);
+	templates_sweep(all);
 	for (struct agent *a = all->first; a; a = next) {
 		next = a->next;
 		recover(a, &delay);
@@ -176,7 +199,7 @@ void agents_recover(struct agents *all)
 
 static bool rests(const struct agent *a)
 {
-	return a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED;
+	return a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED || a->phase == PHASE_SUSPENDED;
 }
 
 static unsigned count_left(struct agents *all)

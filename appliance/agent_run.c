@@ -18,44 +18,20 @@
 #include "log.h"
 #include "netns.h"
 #include "paths.h"
+#include "snapshot.h"
+#include "template.h"
 #include "util.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* Answers those whose ask is in the mask (1 << input). err NULL: done. a NULL: it has been removed.
- */
-static void answer(struct agent *a, unsigned mask, struct agent *shown, const struct err *err)
-{
-	struct agent_asker **link = &a->askers, *taken = NULL, **end = &taken;
-
-	while (*link) {
-		struct agent_asker *one = *link;
-
-		if (!(mask & 1u << one->ask)) {
-			link = &one->next;
-			continue;
-		}
-		*link = one->next;
-		one->next = NULL;
-		*end = one;
-		end = &one->next;
-	}
-	while (taken) {
-		struct agent_asker *one = taken;
-
-		taken = one->next;
-		one->asker.done(one->asker.data, shown, err);
-		free(one);
-	}
-}
-
-#define MASK_START (1u << INPUT_START | 1u << INPUT_RESTART)
+#define MASK_START (1u << INPUT_START | 1u << INPUT_RESTART | 1u << INPUT_REWIND)
 #define MASK_STOP (1u << INPUT_STOP | 1u << INPUT_KILL)
 #define MASK_REMOVE (1u << INPUT_REMOVE)
+#define MASK_SUSPEND (1u << INPUT_SUSPEND)
 
-static void tell_askers(struct agent *a, const char *step, const char *detail)
+void agent_tell_askers(struct agent *a, const char *step, const char *detail)
 {
 	for (struct agent_asker *one = a->askers; one; one = one->next)
 		if (one->asker.progress)
@@ -67,10 +43,10 @@ static void progress(struct agent *a)
 	const char *step = agent_phase_step(a->phase);
 
 	if (step)
-		tell_askers(a, step, agent_phase_name(a->phase));
+		agent_tell_askers(a, step, agent_phase_name(a->phase));
 }
 
-static void set_state(struct agent *a, const char *state, const char *detail)
+void agent_set_state(struct agent *a, const char *state, const char *detail)
 {
 	snprintf(a->rec.state, sizeof(a->rec.state), "%s", state);
 	snprintf(a->rec.detail, sizeof(a->rec.detail), "%s", detail);
@@ -78,50 +54,18 @@ static void set_state(struct agent *a, const char *state, const char *detail)
 }
 
 /* A step failed: a->err says why; a new agent is rolled back. */
-static void failed(struct agent *a)
+void agent_failed(struct agent *a)
 {
 	if (a->err.code == -ENOSPC && streq(a->err.type, "internal"))
 		err_type(&a->err, 507, "disk-full");
 	agent_feed(a, streq(a->rec.state, "creating") ? INPUT_ERROR_NEW : INPUT_ERROR);
 }
 
-static int take_disk(
-	const char *folder, const char *disk, const struct agent_record *r, struct err *err)
-{
-	AUTOFREE char *part = xasprintf("%s.part", disk);
-	int code = make_dir(folder, 0700, err);
-
-	if (code == 0)
-		code = house_chown(
-			folder, HOUSE_UID_AGENT + r->slot, HOUSE_UID_AGENT + r->slot, err);
-	if (code < 0 || access(disk, F_OK) == 0)
-		return code;
-	if (unlink(part) < 0 && errno != ENOENT)
-		return err_sys(err, "cannot remove %s", part);
-	code = vm_make_disk(part, r->disk_gib, r->slot, err);
-	if (code == 0 && rename(part, disk) < 0)
-		code = err_sys(err, "cannot make %s", disk);
-	if (code < 0)
-		unlink(part);
-	return code;
-}
-
-int agent_make_disk(struct agent *a, struct err *err)
-{
-	AUTOFREE char *folder = path_in(a->all->state, "agents/%s", a->rec.id);
-	AUTOFREE char *disk = xasprintf("%s/disk.qcow2", folder);
-	int r = take_disk(folder, disk, &a->rec, err);
-
-	if (r == -ENOSPC)
-		err_type(err, 507, "disk-full");
-	return r;
-}
-
 /* Disk, folders, network; the image is whole. */
 static int prepare(struct agent *a, struct err *err)
 {
 	AUTOFREE char *run = path_in(a->all->state, "run/agents/%s", a->rec.id);
-	int r = agent_make_disk(a, err);
+	int r = agent_folder_make(a, err);
 
 	if (r == 0)
 		r = make_dir(run, 0711, err);
@@ -130,12 +74,67 @@ static int prepare(struct agent *a, struct err *err)
 	return r;
 }
 
+/* Its memory stays as it is: people decide. */
+void agent_unwakeable(struct agent *a)
+{
+	if (a->warm && agent_unwarm(a, &a->err) == 0) {
+		agent_feed(a, INPUT_UNWARM);
+		return;
+	}
+	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
+	err_hint(&a->err,
+		"without its memory it boots from its disk: berth stop --force %s && berth start "
+		"%s",
+		a->rec.name, a->rec.name);
+	err_type(&a->err, 409, "snapshot-damaged");
+	agent_failed(a);
+}
+
 static void prepared(struct agent *a, int result)
 {
 	if (result < 0 || prepare(a, &a->err) < 0)
-		failed(a);
+		agent_failed(a);
 	else
 		agent_feed(a, INPUT_PREPARED);
+}
+
+static void on_memory_checked(
+	void *data, const struct verify_file *files, size_t n, const struct err *err)
+{
+	struct agent *a = data;
+
+	a->verifying = NULL;
+	if (!err) {
+		prepared(a, 0);
+		return;
+	}
+	snprintf(a->end_detail, sizeof(a->end_detail), "%s", err->msg);
+	agent_unwakeable(a);
+}
+
+static void image_checked(struct agent *a, int result)
+{
+	if (result >= 0 && agent_is_fresh(a))
+		agent_begin_fresh(a);
+	else
+		agent_files_ready(a, result);
+}
+
+/* What it sleeps with, if it sleeps, is checked as well. */
+void agent_files_ready(struct agent *a, int result)
+{
+	struct err err = {0};
+	cJSON *asleep = result < 0 ? NULL : agent_sleep(a, &err);
+
+	if (asleep) {
+		a->verifying = agent_verify_sleep(a, asleep, on_memory_checked);
+	} else if (err.code && err.code != -ENOENT) {
+		snprintf(a->end_detail, sizeof(a->end_detail), "%s", err.msg);
+		agent_unwakeable(a);
+	} else {
+		prepared(a, result);
+	}
+	cJSON_Delete(asleep);
 }
 
 static void on_image(void *data, const struct err *err)
@@ -145,21 +144,21 @@ static void on_image(void *data, const struct err *err)
 	a->image_wait = NULL;
 	if (err)
 		a->err = *err;
-	prepared(a, err ? err->code : 0);
+	image_checked(a, err ? err->code : 0);
 }
 
 static void do_prepare(struct agent *a)
 {
 	int r;
 
-	if (!streq(a->rec.state, "creating"))
-		set_state(a, "stopped", "");
+	if (!streq(a->rec.state, "creating") && !streq(a->rec.state, "suspended"))
+		agent_set_state(a, "stopped", "");
 	agent_event(a, "agent.starting", NULL, "%s", "");
 	r = image_check(a->all->o.images, a->rec.image, on_image, a, &a->image_wait, &a->err);
 	if (r == 0)
-		tell_askers(a, "image", "checking the image");
+		agent_tell_askers(a, "image", "checking the image");
 	else
-		prepared(a, r);
+		image_checked(a, r);
 }
 
 static void on_policy_up(void *data)
@@ -196,13 +195,20 @@ void agent_start_policy(struct agent *a)
 	char networks[CONFIG_LIST_MAX * 20];
 	const struct policy_spec spec = {.state = a->all->state,
 		.id = a->rec.id,
-		.name = a->rec.name,
+		.name = agent_is_hidden(a) ? "template" : a->rec.name,
 		.program = a->all->o.policy_program,
 		.private_networks = networks};
 
 	config_private_networks(a->all->o.config, networks);
-	if (!a->link)
+	/* One that wakes reaches nothing until it knows who it is and what time it is. */
+	if (!a->link && agent_sleeps(a)) {
+		cJSON *none = cJSON_CreateArray();
+
+		a->link = policy_link_new(a->all->o.loop, &spec, none, a->rec.mode, &cb, a);
+		cJSON_Delete(none);
+	} else if (!a->link) {
 		a->link = policy_link_new(a->all->o.loop, &spec, a->rules, a->rec.mode, &cb, a);
+	}
 }
 
 static void do_policy(struct agent *a)
@@ -215,167 +221,6 @@ static void do_policy(struct agent *a)
 		watch_timer_start(a->timer, POLICY_TIMEOUT_MS);
 }
 
-static void on_vm_ready(void *data, const struct guest_ready *ready)
-{
-	struct agent *a = data;
-
-	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",
-		a->rec.name, ready->kernel, ready->kernel_ms, ready->init_ms);
-	a->ready = *ready;
-	agent_feed(a, INPUT_READY);
-}
-
-/* What a guest says before it has started its browser for the first time: it is down, but it never
- * ended. No news. */
-static bool not_started(const struct agent *a, const struct guest_browser *b)
-{
-	return a->browser == GUEST_BROWSER_STARTING && b->state == GUEST_BROWSER_DOWN &&
-	       b->restarts == 0 && b->exit_status == 0 && b->signal == 0;
-}
-
-static void on_vm_browser(void *data, const struct guest_browser *browser)
-{
-	static const char *const types[] = {NULL, "browser.up", "browser.down", "browser.gave-up"};
-	struct agent *a = data;
-	int was = a->browser;
-
-	if (browser->state == GUEST_BROWSER_STARTING)
-		a->browser_begun = now_ms();
-
-	if (browser->state >= ARRAY_SIZE(types) || not_started(a, browser))
-		return;
-	a->browser = (int)browser->state;
-	a->browser_restarts = browser->restarts % 1000000;
-	/* What an adopted guest says first is no news. */
-	if (was != a->browser && types[a->browser] &&
-		!(a->browser_known && a->browser == GUEST_BROWSER_UP)) {
-		cJSON *o = cJSON_CreateObject();
-
-		cJSON_AddNumberToObject(o, "restarts", browser->restarts);
-		if (a->browser == GUEST_BROWSER_UP && a->browser_begun)
-			cJSON_AddNumberToObject(
-				o, "start_ms", (double)(now_ms() - a->browser_begun));
-		agent_event(a, types[a->browser], o, "%s", "");
-	}
-	a->browser_known = false;
-	if (a->browser == GUEST_BROWSER_UP && a->phase == PHASE_RUNNING && a->rec.detail[0])
-		set_state(a, "running", "");
-	if (a->browser == GUEST_BROWSER_UP)
-		agent_feed(a, INPUT_BROWSER_UP);
-}
-
-/* True if another line of the guest may be kept now. */
-static bool log_allowed(struct agent *a)
-{
-	uint64_t now = now_ms();
-
-	a->log_tokens += (double)(now - a->log_at) * LOG_RATE / 1000;
-	a->log_at = now;
-	if (a->log_tokens > LOG_BURST)
-		a->log_tokens = LOG_BURST;
-	if (a->log_tokens < 1) {
-		a->log_dropped++;
-		return false;
-	}
-	a->log_tokens -= 1;
-	return true;
-}
-
-static void on_vm_log(void *data, unsigned source, const char *line)
-{
-	struct agent *a = data;
-	cJSON *o;
-
-	if (!log_allowed(a))
-		return;
-	o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "source", source == 0 ? "init" : "browser");
-	if (a->log_dropped)
-		cJSON_AddNumberToObject(o, "dropped_before", (double)a->log_dropped);
-	a->log_dropped = 0;
-	agent_event(a, "guest.log", o, "%s", line);
-}
-
-static void on_vm_stalled(void *data, const char *why)
-{
-	struct agent *a = data;
-
-	agent_event(a, why ? "agent.paused" : "agent.resumed", NULL, "%s", why ? why : "");
-	if (a->phase == PHASE_RUNNING)
-		set_state(a, "running", why ? why : "");
-}
-
-/* A crash or hang: is another try due, and when? */
-static enum agent_input verdict(struct agent *a)
-{
-	int wait;
-
-	if (!streq(a->rec.on_crash, "restart"))
-		return INPUT_ENDED_STAY;
-	wait = crash_count_add(&a->crashes, now_ms());
-	if (wait < 0)
-		return INPUT_ENDED_GIVE_UP;
-	watch_timer_start(a->timer, (uint64_t)wait);
-	return INPUT_ENDED_RETRY;
-}
-
-static void on_vm_ended(void *data, enum vm_end how, const char *detail)
-{
-	struct agent *a = data;
-	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING ||
-		     a->phase == PHASE_REMOVING;
-
-	vm_free(a->vm);
-	a->vm = NULL;
-	a->adopted = false;
-	a->browser = GUEST_BROWSER_DOWN;
-	watch_timer_stop(a->timer);
-	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail ? detail : "");
-	if (asked || how == VM_END_POWEROFF) {
-		agent_feed(a, INPUT_ENDED_OFF);
-		return;
-	}
-	agent_event(
-		a, how == VM_END_HANG ? "agent.hung" : "agent.crashed", NULL, "%s", a->end_detail);
-	agent_feed(a, verdict(a));
-}
-
-static const struct vm_callbacks vm_callbacks = {
-	.ready = on_vm_ready,
-	.browser = on_vm_browser,
-	.log = on_vm_log,
-	.stalled = on_vm_stalled,
-	.ended = on_vm_ended,
-};
-
-void agent_spec(const struct agent *a, char **ret_image, char **ret_disk, struct vm_spec *ret)
-{
-	*ret_image = path_in(a->all->state, "images/%s", a->rec.image);
-	*ret_disk = path_in(a->all->state, "agents/%s/disk.qcow2", a->rec.id);
-	*ret = (struct vm_spec){
-		.state = a->all->state,
-		.id = a->rec.id,
-		.name = a->rec.name,
-		.slot = a->rec.slot,
-		.image_dir = *ret_image,
-		.disk = *ret_disk,
-		.memory_mib = a->rec.memory_mib,
-		.cpus = a->rec.cpus,
-		.browser = true,
-	};
-	memcpy(ret->machine_id, a->rec.machine_id, sizeof(ret->machine_id));
-}
-
-/* QEMU's program runs from now on. */
-static void tell_booting(struct agent *a)
-{
-	cJSON *o = cJSON_CreateObject();
-
-	cJSON_AddNumberToObject(o, "pid", vm_pid(a->vm));
-	cJSON_AddStringToObject(o, "accel", vm_accel(a->vm));
-	agent_event(a, "agent.booting", o, "%s", "");
-}
-
 static void tell_running(struct agent *a)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -386,55 +231,72 @@ static void tell_running(struct agent *a)
 	agent_event(a, "agent.running", o, "%s", "");
 }
 
-static void do_vm(struct agent *a)
+/* A boot's memory stands on nothing. */
+static int take_zero_base(struct agent *a, struct err *err)
 {
-	AUTOFREE char *image = NULL, *disk = NULL;
-	struct vm_spec spec;
-
-	agent_spec(a, &image, &disk, &spec);
-	a->rec.boots++;
-	agent_save(a);
-	a->browser = GUEST_BROWSER_STARTING;
-	a->browser_restarts = 0;
-	a->browser_begun = 0;
-	a->adopted = a->browser_known = false;
-	if (vm_start(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, &a->err) < 0) {
-		a->vm = NULL;
-		failed(a);
-		return;
-	}
-	tell_booting(a);
-	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
+	if (streq(a->rec.base, SNAPSHOT_ZERO_BASE))
+		return 0;
+	snprintf(a->rec.base, sizeof(a->rec.base), "%s", SNAPSHOT_ZERO_BASE);
+	a->rec.base_digest[0] = 0;
+	return agent_folder_make(a, err);
 }
 
-int agent_adopt_vm(struct agent *a, struct err *err)
+static void do_vm(struct agent *a)
 {
-	AUTOFREE char *image = NULL, *disk = NULL;
-	struct vm_spec spec;
-	int r;
+	cJSON *asleep = agent_sleep(a, &a->err);
 
-	agent_spec(a, &image, &disk, &spec);
-	r = vm_adopt(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
-	if (r < 0) {
-		a->vm = NULL;
-		return r;
-	}
-	a->adopted = a->browser_known = streq(a->rec.state, "running");
-	a->browser = GUEST_BROWSER_STARTING;
-	a->phase = PHASE_BOOT;
 	watch_timer_start(a->timer, BOOT_TIMEOUT_MS);
-	return 0;
+	if (!asleep && (a->err.code != -ENOENT || take_zero_base(a, &a->err) < 0)) {
+		agent_failed(a);
+		return;
+	}
+	a->err = (struct err){0};
+	if (!asleep) {
+		a->rec.boots++;
+		agent_save(a);
+	}
+	if (agent_start_vm(a, asleep, &a->err) < 0)
+		agent_failed(a);
+	cJSON_Delete(asleep);
+}
+
+/* A daemon that ended in the middle of a snapshot may have left the guest writing to the next disk.
+ */
+static void take_disk(struct agent *a)
+{
+	AUTOFREE char *path =
+		path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, vm_disk(a->vm));
+
+	if (streq(vm_disk(a->vm), a->rec.disk) || access(path, F_OK) < 0)
+		return;
+	log_info("%s: it writes %s, not %s", a->rec.name, vm_disk(a->vm), a->rec.disk);
+	agent_push_disk(a, vm_disk(a->vm));
 }
 
 static void do_ready(struct agent *a)
 {
-	if (!a->adopted)
+	enum agent_input then = a->after_wake;
+
+	if (!a->adopted && !a->woke)
 		a->rec.started_at = realtime_ns();
+	if (a->adopted)
+		take_disk(a);
 	a->after_crash = false;
-	set_state(a, "running", "");
-	if (!a->adopted)
+	agent_set_state(a, "running", "");
+	if (a->woke && !a->warm)
+		agent_event(a, "agent.resumed", NULL, "%s", "");
+	else if (!a->adopted)
 		tell_running(a);
-	a->adopted = false;
+	if (a->warm)
+		a->rec.started_at = realtime_ns();
+	a->adopted = a->woke = a->warm = a->cold = false;
+	a->active_at = now_ms();
+	agent_folder_sweep(a);
+	a->after_wake = INPUT_START;
+	if (then == INPUT_STOP || then == INPUT_RESTART) {
+		agent_feed(a, then);
+		return;
+	}
 	watch_timer_start(a->timer, a->all->o.config->browser_timeout_s * UINT64_C(1000));
 	if (a->browser == GUEST_BROWSER_UP)
 		agent_feed(a, INPUT_BROWSER_UP);
@@ -451,10 +313,10 @@ static void do_up(struct agent *a, bool late)
 		if (a->browser == GUEST_BROWSER_STARTING)
 			a->browser = GUEST_BROWSER_DOWN;
 		agent_event(a, "browser.down", NULL, "%s", detail);
-		set_state(a, "running", detail);
+		agent_set_state(a, "running", detail);
 	}
 	a->by[0] = 0; /* what happens from now on is nobody's doing */
-	answer(a, MASK_START, a, NULL);
+	agent_answer(a, MASK_START, a, NULL);
 }
 
 static void do_shutdown(struct agent *a)
@@ -514,10 +376,15 @@ static void do_clean(struct agent *a)
 	cut_short(a, &err);
 	if (itself)
 		snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	set_state(a, "stopped", itself ? "the guest powered itself off" : "");
+	if (agent_sleeps(a)) { /* stopped before it woke */
+		a->phase = PHASE_SUSPENDED;
+		agent_set_state(a, "suspended", "");
+	} else {
+		agent_set_state(a, "stopped", itself ? "the guest powered itself off" : "");
+	}
 	agent_event(a, "agent.stopped", NULL, "%s", a->rec.detail);
-	answer(a, MASK_START, a, &err);
-	answer(a, MASK_STOP, a, NULL);
+	agent_answer(a, MASK_START | MASK_SUSPEND, a, &err);
+	agent_answer(a, MASK_STOP, a, NULL);
 }
 
 static void do_clean_crash(struct agent *a)
@@ -527,9 +394,9 @@ static void do_clean_crash(struct agent *a)
 	crashed_error(a, &err, "");
 	agent_clean(a);
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	set_state(a, "stopped", err.msg);
+	agent_set_state(a, "stopped", err.msg);
 	agent_event(a, "agent.stopped", NULL, "%s", err.msg);
-	answer(a, MASK_START, a, &err);
+	agent_answer(a, MASK_START | MASK_SUSPEND, a, &err);
 }
 
 static void do_backoff(struct agent *a)
@@ -540,8 +407,8 @@ static void do_backoff(struct agent *a)
 	a->by[0] = 0;
 	a->after_crash = true;
 	a->rec.restarts++;
-	set_state(a, "stopped", err.msg);
-	answer(a, MASK_START, a, &err);
+	agent_set_state(a, "stopped", err.msg);
+	agent_answer(a, MASK_START, a, &err);
 }
 
 static void do_fail(struct agent *a, enum agent_input input)
@@ -553,9 +420,51 @@ static void do_fail(struct agent *a, enum agent_input input)
 		err_set(&a->err, EIO, "agent '%s' could not be started", a->rec.name);
 	}
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	set_state(a, "failed", a->err.msg);
+	agent_set_state(a, "failed", a->err.msg);
 	agent_event(a, "agent.failed", NULL, "%s", a->err.msg);
-	answer(a, MASK_START, a, &a->err);
+	agent_answer(a, MASK_START | MASK_STOP | MASK_SUSPEND, a, &a->err);
+}
+
+static void do_asleep(struct agent *a)
+{
+	struct agent_asker *one = a->askers;
+
+	watch_timer_stop(a->timer);
+	policy_link_end(a->link);
+	a->link = NULL;
+	policy_kill_left(a->all->state, a->rec.id);
+	while (one && !(MASK_START & 1u << one->ask))
+		one = one->next;
+	memcpy(a->rec.wanted, one ? "run" : "stop", one ? sizeof("run") : sizeof("stop"));
+	agent_set_state(a, "suspended", "");
+	agent_event(a, "agent.suspended", NULL, "%s", "");
+	agent_answer(a, MASK_SUSPEND, a, NULL);
+	agent_answer(a, MASK_STOP, a, NULL);
+	/* Somebody wanted it while it fell asleep. */
+	if (one)
+		agent_feed(a, INPUT_START);
+}
+
+static void do_awake(struct agent *a)
+{
+	agent_event(a, "agent.awake", NULL, "it was not suspended: %s", a->err.msg);
+	agent_answer(a, MASK_SUSPEND, a, &a->err);
+	agent_answer(a, MASK_START, a, NULL);
+}
+
+static void do_forget(struct agent *a)
+{
+	agent_sleep_forget(a);
+	do_clean(a);
+}
+
+static void do_rewind(struct agent *a)
+{
+	agent_clean(a);
+	if (agent_rewind(a, &a->err) < 0)
+		agent_failed(a);
+	else
+		do_prepare(a);
 }
 
 /* The record goes last: until then a daemon that starts anew goes on here. */
@@ -569,21 +478,21 @@ static void do_delete(struct agent *a, enum agent_input input)
 		store_agent_remove(a->all->o.store, a->rec.id, &err) < 0) {
 		a->phase = PHASE_FAILED;
 		a->err = err;
-		set_state(a, "failed", err.msg);
-		answer(a, ~0u, a, &err);
+		agent_set_state(a, "failed", err.msg);
+		agent_answer(a, ~0u, a, &err);
 		return;
 	}
 	if (input == INPUT_ERROR_NEW) {
 		agent_event(a, "agent.failed", NULL, "%s", a->err.msg);
-		answer(a, MASK_START, NULL, &a->err);
+		agent_answer(a, MASK_START, NULL, &a->err);
 	} else {
 		agent_event(a, "agent.removed", NULL, "%s", "");
 	}
 	err_set(&cut, ECANCELED, "agent '%s' was removed", a->rec.name);
 	err_type(&cut, 409, "wrong-state");
-	answer(a, MASK_START, NULL, &cut);
-	answer(a, MASK_STOP, a, NULL);
-	answer(a, MASK_REMOVE, NULL, NULL);
+	agent_answer(a, MASK_START, NULL, &cut);
+	agent_answer(a, MASK_STOP, a, NULL);
+	agent_answer(a, MASK_REMOVE, NULL, NULL);
 }
 
 static void act(struct agent *a, enum agent_action action, enum agent_input input)
@@ -593,7 +502,7 @@ static void act(struct agent *a, enum agent_action action, enum agent_input inpu
 	case ACTION_JOIN:
 		return;
 	case ACTION_DONE:
-		answer(a, 1u << input, a, NULL);
+		agent_answer(a, 1u << input, a, NULL);
 		return;
 	case ACTION_PREPARE:
 	case ACTION_AGAIN:
@@ -632,6 +541,24 @@ static void act(struct agent *a, enum agent_action action, enum agent_input inpu
 		return;
 	case ACTION_DELETE:
 		do_delete(a, input);
+		return;
+	case ACTION_SUSPEND:
+		agent_event(a, "agent.suspending", NULL, "%s", "");
+		agent_suspend(a);
+		return;
+	case ACTION_ASLEEP:
+		do_asleep(a);
+		return;
+	case ACTION_AWAKE:
+		do_awake(a);
+		return;
+	case ACTION_FORGET:
+		do_forget(a);
+		return;
+	case ACTION_REWIND:
+		do_rewind(a);
+		return;
+	case ACTION_NOTHING:
 		return;
 	}
 }
@@ -676,7 +603,7 @@ static void on_timer(void *data)
 	case PHASE_POLICY:
 		err_set(&a->err, ETIMEDOUT, "berth-policy did not get ready within %d s%s%s",
 			POLICY_TIMEOUT_MS / 1000, a->end_detail[0] ? ": it " : "", a->end_detail);
-		failed(a);
+		agent_failed(a);
 		return;
 	case PHASE_BOOT:
 		log_error("%s: the guest was not ready within %d s", a->rec.name,
@@ -697,7 +624,10 @@ struct agent *agent_new(struct agents *all, struct agent_record *rec)
 	a->browser = GUEST_BROWSER_DOWN;
 	a->log_tokens = LOG_BURST;
 	a->log_at = now_ms();
-	a->phase = streq(rec->state, "failed") ? PHASE_FAILED : PHASE_STOPPED;
+	a->phase = streq(rec->state, "failed")      ? PHASE_FAILED
+		   : streq(rec->state, "suspended") ? PHASE_SUSPENDED
+						    : PHASE_STOPPED;
+	a->after_wake = INPUT_START;
 	a->timer = watch_timer_new(all->o.loop, on_timer, a);
 	while (*end)
 		end = &(*end)->next;
@@ -715,7 +645,7 @@ void agent_free(struct agent *a)
 	*link = a->next;
 	err_set(&err, ECANCELED, "berthd is ending");
 	err_type(&err, 503, "daemon-unavailable");
-	answer(a, ~0u, NULL, &err);
+	agent_answer(a, ~0u, NULL, &err);
 	image_wait_cancel(a->image_wait);
 	vm_free(a->vm);
 	policy_link_free(a->link);
@@ -723,81 +653,4 @@ void agent_free(struct agent *a)
 	cJSON_Delete(a->rules);
 	agent_record_done(&a->rec);
 	free(a);
-}
-
-static void reset_crashes(struct agent *a)
-{
-	a->crashes = (struct crash_count){0};
-	a->rec.restarts = 0;
-}
-
-static int want(struct agent *a, enum agent_input ask, struct err *err)
-{
-	static const char *const wanted[N_ASKS] = {
-		[INPUT_START] = "run",
-		[INPUT_STOP] = "stop",
-		[INPUT_KILL] = "stop",
-		[INPUT_RESTART] = "run",
-		[INPUT_REMOVE] = "remove",
-	};
-	char was[sizeof(a->rec.wanted)];
-	int r;
-
-	if (streq(a->rec.wanted, wanted[ask]))
-		return 0;
-	memcpy(was, a->rec.wanted, sizeof(was));
-	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "%s", wanted[ask]);
-	r = store_agent_save(a->all->o.store, &a->rec, err);
-	if (r < 0)
-		memcpy(a->rec.wanted, was, sizeof(was));
-	return r;
-}
-
-static int may_ask(struct agent *a, enum agent_input ask, struct err *err)
-{
-	if (a->all->shutting && (ask == INPUT_START || ask == INPUT_RESTART)) {
-		err_set(err, EBUSY, "the appliance is being shut down");
-		return err_type(err, 503, "daemon-unavailable");
-	}
-	if (agent_fsm(a->phase, ask).action != ACTION_REFUSE)
-		return 0;
-	err_set(err, EBUSY, "agent '%s' is %s", a->rec.name, agent_phase_name(a->phase));
-	err_hint(err, "wait until that is done");
-	return err_type(err, 409, "wrong-state");
-}
-
-void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker)
-{
-	struct agent_asker *one = xcalloc(1, sizeof(*one)), **end = &a->askers;
-
-	one->ask = ask;
-	one->asker = *asker;
-	while (*end)
-		end = &(*end)->next;
-	*end = one;
-}
-
-int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker,
-	struct err *err)
-{
-	enum agent_action action = agent_fsm(a->phase, ask).action;
-	int r = may_ask(a, ask, err);
-
-	if (r == 0)
-		r = want(a, ask, err);
-	if (r < 0)
-		return r;
-	if (action == ACTION_PREPARE) {
-		reset_crashes(a);
-		a->after_crash = false;
-		a->err = (struct err){0};
-		a->end_detail[0] = 0;
-		watch_timer_stop(a->timer);
-	}
-	if (action != ACTION_JOIN && action != ACTION_DONE)
-		snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
-	if (asker)
-		agent_add_asker(a, ask, asker);
-	agent_feed(a, ask);
-	return 0;
 }

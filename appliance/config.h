@@ -17,6 +17,8 @@ struct config {
 	char image[17];                     /* default image: 16 hex digits, or "" for the newest */
 	unsigned memory_mib, cpus, disk_gib; /* of a new agent that does not say */
 	char on_crash[8];                    /* "restart" or "stop" */
+	unsigned idle_suspend_s;             /* of a new agent that does not say; 0 never */
+	unsigned warm;                       /* new agents begin from a warm template */
 	unsigned stop_timeout_s;             /* for a guest to power off before QEMU is killed */
 	unsigned browser_timeout_s; /* for the browser to come up before a start is called done */
 	/* Not public, and yet agents may reach them by name: "10.1.0.0/16", "" ends the list. */

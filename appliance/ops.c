@@ -14,7 +14,8 @@
 	{                                          \
 		"agent", JSON_STRING, false, 1, 64 \
 	}
-#define NO_BOUNDS 0, 0 /* base/json.h: neither length nor value is looked at */
+#define IDLE_MAX (30 * 86400) /* s */
+#define NO_BOUNDS 0, 0        /* base/json.h: neither length nor value is looked at */
 
 static const struct json_member args_agent_only[] = {AGENT};
 static const struct json_member args_agent_create[] = {
@@ -28,13 +29,33 @@ static const struct json_member args_agent_create[] = {
 	{"labels", JSON_STRING_MAP, false, 0, 1000},
 	{"on_crash", JSON_STRING, false, 0, 100},
 	{"start", JSON_BOOL, false, NO_BOUNDS},
+	{"from", JSON_STRING, false, 1, 79},
+	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
 };
+static const struct json_member args_agent_snapshot[] = {
+	AGENT,
+	{"tag", JSON_STRING, false, 0, 79},
+	{"memory", JSON_BOOL, false, NO_BOUNDS},
+};
+static const struct json_member args_agent_restore[] = {
+	AGENT, {"snapshot", JSON_STRING, true, 1, 79}};
+static const struct json_member args_agent_fork[] = {
+	AGENT,
+	{"names", JSON_STRINGS, false, 1, 100},
+	{"count", JSON_INTEGER, false, 1, 100},
+	{"snapshot", JSON_STRING, false, 1, 79},
+};
+static const struct json_member args_snapshot[] = {{"snapshot", JSON_STRING, true, 1, 79}};
+static const struct json_member args_snapshot_list[] = {AGENT_OR_ALL};
 static const struct json_member args_agent_list[] = {{"label", JSON_STRING, false, 1, 400}};
 static const struct json_member args_agent_update[] = {
-	AGENT, {"labels", JSON_STRING_MAP, false, 0, 1000},
-	{"on_crash", JSON_STRING, false, 0, 100}, {"memory_mib", JSON_INTEGER, false, 256, 65536},
+	AGENT,
+	{"labels", JSON_STRING_MAP, false, 0, 1000},
+	{"on_crash", JSON_STRING, false, 0, 100},
+	{"memory_mib", JSON_INTEGER, false, 256, 65536},
 	{"cpus", JSON_INTEGER, false, 1, 16},
 	{"port", JSON_INTEGER, false, 0, 65535}, /* 0: none any more */
+	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
 };
 static const struct json_member args_agent_stop[] = {AGENT, {"force", JSON_BOOL, false, NO_BOUNDS}};
 static const struct json_member args_agent_connect[] = {AGENT, {"port", JSON_STRING, true, 3, 5}};
@@ -92,6 +113,15 @@ static const struct op table[] = {
 	{"agent.restart", true, WITH(args_agent_only), op_agent_restart},
 	{"agent.remove", true, WITH(args_agent_only), op_agent_remove},
 	{"agent.connect", false, WITH(args_agent_connect), op_agent_connect},
+	{"agent.suspend", true, WITH(args_agent_only), op_agent_suspend},
+	{"agent.resume", true, WITH(args_agent_only), op_agent_resume},
+	{"agent.touch", false, WITH(args_agent_only), op_agent_touch},
+	{"agent.snapshot", true, WITH(args_agent_snapshot), op_agent_snapshot},
+	{"agent.restore", true, WITH(args_agent_restore), op_agent_restore},
+	{"agent.fork", true, WITH(args_agent_fork), op_agent_fork},
+	{"snapshot.list", false, WITH(args_snapshot_list), op_snapshot_list},
+	{"snapshot.get", false, WITH(args_snapshot), op_snapshot_get},
+	{"snapshot.remove", true, WITH(args_snapshot), op_snapshot_remove},
 	{"policy.get", false, WITH(args_agent_only), op_policy_get},
 	{"policy.set", true, WITH(args_policy_set), op_policy_set},
 	{"policy.change", true, WITH(args_policy_change), op_policy_change},

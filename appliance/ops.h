@@ -27,6 +27,17 @@ void op_agent_stop(struct daemon *d, struct request *r);
 void op_agent_restart(struct daemon *d, struct request *r);
 void op_agent_remove(struct daemon *d, struct request *r);
 void op_agent_connect(struct daemon *d, struct request *r);
+void op_agent_ask(struct daemon *d, struct request *r, enum agent_input what);
+/* ops_snapshot.c */
+void op_agent_suspend(struct daemon *d, struct request *r);
+void op_agent_resume(struct daemon *d, struct request *r);
+void op_agent_touch(struct daemon *d, struct request *r);
+void op_agent_snapshot(struct daemon *d, struct request *r);
+void op_agent_restore(struct daemon *d, struct request *r);
+void op_agent_fork(struct daemon *d, struct request *r);
+void op_snapshot_list(struct daemon *d, struct request *r);
+void op_snapshot_get(struct daemon *d, struct request *r);
+void op_snapshot_remove(struct daemon *d, struct request *r);
 /* ops_policy.c */
 void op_policy_get(struct daemon *d, struct request *r);
 void op_policy_set(struct daemon *d, struct request *r);

@@ -18,7 +18,7 @@ static void on_done(void *data, struct agent *a, const struct err *err)
 		request_ok(data, a ? agent_json(a) : NULL, -1);
 }
 
-static void ask(struct daemon *d, struct request *r, enum agent_input what)
+void op_agent_ask(struct daemon *d, struct request *r, enum agent_input what)
 {
 	const struct asker asker = {on_progress, on_done, r};
 	struct agent *a = op_agent(d, r);
@@ -56,7 +56,8 @@ void op_agent_list(struct daemon *d, struct request *r)
 	cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "agents");
 
 	for (struct agent *a = agents_next(d->agents, NULL); a; a = agents_next(d->agents, a))
-		if (!filter || label_fits(agent_record(a), filter))
+		if (agent_record(a)->name[0] != '.' && /* one of our own */
+			(!filter || label_fits(agent_record(a), filter)))
 			cJSON_AddItemToArray(list, agent_json(a));
 	request_ok(r, o, -1);
 }
@@ -84,22 +85,22 @@ void op_agent_update(struct daemon *d, struct request *r)
 
 void op_agent_start(struct daemon *d, struct request *r)
 {
-	ask(d, r, INPUT_START);
+	op_agent_ask(d, r, INPUT_START);
 }
 
 void op_agent_stop(struct daemon *d, struct request *r)
 {
-	ask(d, r, json_bool(request_args(r), "force", false) ? INPUT_KILL : INPUT_STOP);
+	op_agent_ask(d, r, json_bool(request_args(r), "force", false) ? INPUT_KILL : INPUT_STOP);
 }
 
 void op_agent_restart(struct daemon *d, struct request *r)
 {
-	ask(d, r, INPUT_RESTART);
+	op_agent_ask(d, r, INPUT_RESTART);
 }
 
 void op_agent_remove(struct daemon *d, struct request *r)
 {
-	ask(d, r, INPUT_REMOVE);
+	op_agent_ask(d, r, INPUT_REMOVE);
 }
 
 static void on_connected(void *data, const struct agent_connection *c, const struct err *err)

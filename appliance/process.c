@@ -94,6 +94,24 @@ uint64_t process_memory(pid_t pid)
 	return line && sscanf(line, "\nPss: %" SCNu64, &kib) == 1 ? kib * 1024 : 0;
 }
 
+uint64_t process_cpu_ms(pid_t pid)
+{
+	AUTOFREE char *text = NULL;
+	char path[64];
+	const char *after;
+	uint64_t user, system;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (file_read(AT_FDCWD, path, STAT_MAX, &text, NULL, NULL) < 0)
+		return 0;
+	after = strrchr(text, ')'); /* the name may hold anything; fields 14 and 15 (proc(5)) */
+	if (!after ||
+		sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
+			&user, &system) != 2)
+		return 0;
+	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
 bool process_has_arg(pid_t pid, const char *arg)
 {
 	AUTOFREE char *text = NULL;

@@ -22,6 +22,8 @@ int process_pidfd(pid_t pid);
 int process_signal(int pidfd, int signal);
 /* Proportional set size in bytes, 0 if unknown. */
 uint64_t process_memory(pid_t pid);
+/* CPU time that it has used, in ms; 0 if unknown. */
+uint64_t process_cpu_ms(pid_t pid);
 /* True if one of its arguments is exactly `arg`. */
 bool process_has_arg(pid_t pid, const char *arg);
 

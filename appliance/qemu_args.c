@@ -75,12 +75,12 @@ static cJSON *file_node(const char *path, bool read_only)
 
 /* The agent's disk: what the guest flushes is on the host's disk; what it discards is given back.
  */
-static void add_disk(struct args *a, const char *path)
+static void add_disk(struct args *a, const char *path, const char *node)
 {
 	cJSON *o = object("driver", "qcow2"), *file = file_node(path, false);
 
 	cJSON_AddStringToObject(file, "discard", "unmap");
-	cJSON_AddStringToObject(o, "node-name", "disk");
+	cJSON_AddStringToObject(o, "node-name", node);
 	cJSON_AddStringToObject(o, "discard", "unmap");
 	cJSON_AddStringToObject(o, "detect-zeroes", "unmap");
 	cJSON_AddItemToObject(o, "file", file);
@@ -124,10 +124,10 @@ static void add_devices(struct args *a, const struct qemu_args *q)
 {
 	cJSON *net = object("driver", "virtio-net-device");
 
-	add_disk(a, q->disk);
+	add_disk(a, q->disk, q->disk_node);
 	add_rootfs(a, q->rootfs);
 	/* The order gives vda and vdb. */
-	add_device(a, "virtio-blk-device", "drive", "disk");
+	add_device(a, "virtio-blk-device", "drive", q->disk_node);
 	add_device(a, "virtio-blk-device", "drive", "rootfs");
 	addf(a, "-netdev", "tap,id=net,fd=%d", q->tap_fd);
 	cJSON_AddStringToObject(net, "netdev", "net");
@@ -144,6 +144,29 @@ static void add_append(struct args *a, const struct qemu_args *q)
 		add2(a, "-append", KERNEL_ARGS);
 }
 
+/*
+ * RAM is a private view of a file that stays as it is: pages that the guest never wrote are shared
+ * with everybody who stands on the same file, and the others can be told from outside
+ * (guest_ram.h).
+ */
+static void add_memory(struct args *a, const struct qemu_args *q)
+{
+	cJSON *o = object("qom-type", "memory-backend-file");
+
+	cJSON_AddStringToObject(o, "id", "mem");
+	cJSON_AddNumberToObject(o, "size", (double)q->memory_mib * (1 << 20));
+	cJSON_AddStringToObject(o, "mem-path", q->memory);
+	cJSON_AddBoolToObject(o, "share", false);
+	cJSON_AddBoolToObject(o, "readonly", true);
+	cJSON_AddStringToObject(o, "rom", "off");
+	add_json(a, "-object", o);
+	addf(a, "-m", "%u", q->memory_mib);
+	if (q->incoming) {
+		add2(a, "-global", "migration.send-configuration=off");
+		add2(a, "-incoming", "defer");
+	}
+}
+
 int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 {
 	struct args a = {.argv = argv};
@@ -151,7 +174,7 @@ int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 	memset(argv, 0, QEMU_ARGS_MAX * sizeof(*argv));
 	add(&a, QEMU_BINARY);
 	add_name(&a, q->name);
-	add2(&a, "-M", "microvm,acpi=on,rtc=on");
+	add2(&a, "-M", "microvm,acpi=on,rtc=on,memory-backend=mem");
 	if (q->kvm_fd >= 0) { /* opened for it: inside its root there is no /dev/kvm */
 		addf(&a, "-add-fd", "fd=%d,set=1", q->kvm_fd);
 		add2(&a, "-accel", "kvm,device=/dev/fdset/1");
@@ -159,7 +182,7 @@ int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 		add2(&a, "-accel", "tcg,thread=multi,tb-size=256");
 	}
 	add2(&a, "-cpu", q->kvm_fd >= 0 ? "host" : "max");
-	addf(&a, "-m", "%u", q->memory_mib);
+	add_memory(&a, q);
 	addf(&a, "-smp", "%u", q->cpus);
 	add(&a, "-nodefaults");
 	add(&a, "-no-user-config");

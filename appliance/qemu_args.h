@@ -11,7 +11,11 @@
 /* Paths are as QEMU sees them, inside its own root. */
 struct qemu_args {
 	const char *name; /* shown in the process list: the agent's id */
-	const char *kernel, *initrd, *rootfs, *disk;
+	const char *kernel, *initrd, *rootfs;
+	const char *disk;      /* a qcow2 file */
+	const char *disk_node; /* its node's name: a letter, then letters, digits, _; at most 31 */
+	const char *memory;    /* a file of memory_mib that RAM is a private view of */
+	bool incoming;         /* wait for a device state instead of booting */
 	unsigned memory_mib, cpus;
 	unsigned long tsc_khz; /* of the host, under TCG; 0: the guest's kernel finds out */
 	int kvm_fd;            /* of a kvm node, or -1: TCG */

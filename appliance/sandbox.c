@@ -140,6 +140,13 @@ static void bind_shared(void)
 	must(symlink("usr/lib64", "lib64"), "lib64");
 }
 
+/* Shows a file of the host at `to`, to be read. */
+static void bind_file(const char *from, const char *to)
+{
+	make_target(to + 1, false);
+	bind(from, to + 1, MS_RDONLY | MS_NODEV | MS_NOEXEC);
+}
+
 /* Makes the new root on the agent's run folder (seen by this process alone) and goes there for
  * good. */
 static void enter_root(const struct sandbox *s, const char *room)
@@ -153,6 +160,9 @@ static void enter_root(const struct sandbox *s, const char *room)
 	bind(s->image_dir, "image", MS_RDONLY | MS_NODEV | MS_NOEXEC);
 	make_target("agent", true);
 	bind(s->agent_dir, "agent", MS_NODEV | MS_NOEXEC);
+	bind_file(s->memory, SANDBOX_MEMORY);
+	if (s->device)
+		bind_file(s->device, SANDBOX_DEVICE);
 	must((int)syscall(SYS_pivot_root, ".", "."), "the new root");
 	must(umount2(".", MNT_DETACH), "leaving the old root");
 	must(chdir("/"), "/");

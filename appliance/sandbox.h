@@ -10,6 +10,8 @@
 /* Where QEMU finds things inside. */
 #define SANDBOX_IMAGE "/image"
 #define SANDBOX_AGENT "/agent"
+#define SANDBOX_MEMORY "/memory"
+#define SANDBOX_DEVICE "/device"
 /* The descriptors it gets beside 0, 1 and 2. */
 #define SANDBOX_TAP_FD 3
 #define SANDBOX_QMP_FD 4
@@ -20,6 +22,8 @@ struct sandbox {
 	uid_t uid;
 	const char *image_dir;      /* seen as SANDBOX_IMAGE, read-only */
 	const char *agent_dir;      /* seen as SANDBOX_AGENT */
+	const char *memory;         /* a file, seen as SANDBOX_MEMORY, read-only */
+	const char *device;         /* a file, seen as SANDBOX_DEVICE, read-only; or NULL */
 	int tap_fd, qmp_fd, log_fd; /* the caller's; log_fd becomes stdout and stderr */
 	int kvm_fd;                 /* the caller's, or -1 */
 	char *const *argv;

@@ -56,6 +56,12 @@ static const char *const migrations[] = {
 	" bytes_down INTEGER NOT NULL, duration_ms INTEGER NOT NULL, count INTEGER NOT NULL) "
 	"STRICT;"
 	"CREATE INDEX egress_agent ON egress (agent, seq);",
+	"ALTER TABLE agents ADD COLUMN disk TEXT NOT NULL DEFAULT 'disk';"
+	"ALTER TABLE agents ADD COLUMN layers TEXT NOT NULL DEFAULT '[]';"
+	"ALTER TABLE agents ADD COLUMN base TEXT NOT NULL DEFAULT 'm_zero';"
+	"ALTER TABLE agents ADD COLUMN base_digest TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE agents ADD COLUMN head TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE agents ADD COLUMN idle_suspend INTEGER NOT NULL DEFAULT 0;",
 };
 
 int sql_error(struct store *s, struct err *err, const char *what)

@@ -43,7 +43,7 @@ struct agent_record {
 	char id[64], name[64], image[64], parent[64];
 	unsigned slot, memory_mib, cpus, disk_gib, port; /* port 0: none */
 	char on_crash[8];                                /* "restart", "stop" */
-	char state[12];   /* "creating", "running", "stopped", "failed" */
+	char state[12];   /* "creating", "running", "suspended", "stopped", "failed" */
 	char wanted[12];  /* "run", "stop", "remove" */
 	char detail[600]; /* why it is in that state, "" if nothing to say */
 	char *labels;     /* a JSON object of strings */
@@ -52,6 +52,12 @@ struct agent_record {
 	int64_t created_at, started_at; /* Unix ns, 0 never */
 	unsigned restarts;              /* after crashes, since its last start by somebody */
 	unsigned boots;                 /* ever */
+	char disk[64];                  /* what the guest writes: agents/ID/DISK.qcow2 */
+	char *layers;  /* what that stands on: a JSON array of {name, digest}, the lowest first */
+	char base[64]; /* what its memory is a view of: agents/ID/BASE */
+	char base_digest[68];  /* hex; "" for SNAPSHOT_ZERO_BASE */
+	char head[64];         /* the snapshot that it last was the same as, "" none */
+	unsigned idle_suspend; /* s without a request until it is suspended, 0 never */
 };
 
 void agent_record_done(struct agent_record *r);

@@ -8,7 +8,8 @@
 void agent_record_done(struct agent_record *r)
 {
 	free(r->labels);
-	r->labels = NULL;
+	free(r->layers);
+	r->labels = r->layers = NULL;
 }
 
 /* The lowest slot that no agent has. */
@@ -57,12 +58,15 @@ int store_agent_add(struct store *s, struct agent_record *r, struct err *err)
 	code = sql_run(s, err,
 		"INSERT INTO agents (id, name, slot, image, memory_mib, cpus, disk_gib, labels, "
 		"on_crash, state, wanted, detail,"
-		" mode, machine_id, created_at, started_at, parent, port, restarts, boots)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		"ssusuuussssssmiisuuu", r->id, r->name, r->slot, r->image, r->memory_mib, r->cpus,
-		r->disk_gib, r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted,
-		r->detail, r->mode, r->machine_id, r->created_at, r->started_at, r->parent, r->port,
-		r->restarts, r->boots);
+		" mode, machine_id, created_at, started_at, parent, port, restarts, boots, disk, "
+		"layers, base, base_digest, head, idle_suspend)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+		"?, ?)",
+		"ssusuuussssssmiisuuusssssu", r->id, r->name, r->slot, r->image, r->memory_mib,
+		r->cpus, r->disk_gib, r->labels ? r->labels : "{}", r->on_crash, r->state,
+		r->wanted, r->detail, r->mode, r->machine_id, r->created_at, r->started_at,
+		r->parent, r->port, r->restarts, r->boots, r->disk, r->layers ? r->layers : "[]",
+		r->base, r->base_digest, r->head, r->idle_suspend);
 	return code < 0 ? code : 0;
 }
 
@@ -72,11 +76,14 @@ int store_agent_save(struct store *s, const struct agent_record *r, struct err *
 		"UPDATE agents SET name = ?, image = ?, memory_mib = ?, cpus = ?, disk_gib = ?, "
 		"labels = ?, on_crash = ?,"
 		" state = ?, wanted = ?, detail = ?, mode = ?, started_at = ?, parent = ?, port = "
-		"?, restarts = ?, boots = ?"
+		"?, restarts = ?, boots = ?, disk = ?, layers = ?, base = ?, base_digest = ?, head "
+		"= ?, idle_suspend = ?"
 		" WHERE id = ?",
-		"ssuuussssssisuuus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
+		"ssuuussssssisuuusssssus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
 		r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted, r->detail, r->mode,
-		r->started_at, r->parent, r->port, r->restarts, r->boots, r->id);
+		r->started_at, r->parent, r->port, r->restarts, r->boots, r->disk,
+		r->layers ? r->layers : "[]", r->base, r->base_digest, r->head, r->idle_suspend,
+		r->id);
 
 	if (code == 0)
 		return err_set(err, ENOENT, "the record of agent %s is gone", r->id);
@@ -112,6 +119,13 @@ static void read_agent(sqlite3_stmt *st, struct agent_record *r)
 	r->started_at = sqlite3_column_int64(st, column++);
 	if (sqlite3_column_bytes(st, column) == (int)sizeof(r->machine_id))
 		memcpy(r->machine_id, sqlite3_column_blob(st, column), sizeof(r->machine_id));
+	column++;
+	sql_copy(st, column++, r->disk, sizeof(r->disk));
+	r->layers = xstrdup(sql_text(st, column++));
+	sql_copy(st, column++, r->base, sizeof(r->base));
+	sql_copy(st, column++, r->base_digest, sizeof(r->base_digest));
+	sql_copy(st, column++, r->head, sizeof(r->head));
+	r->idle_suspend = (unsigned)sqlite3_column_int64(st, column++);
 }
 
 int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data,
@@ -120,7 +134,9 @@ int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r)
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
 		"SELECT id, name, image, parent, on_crash, state, wanted, detail, mode, labels, "
 		"slot, memory_mib, cpus,"
-		" disk_gib, port, restarts, boots, created_at, started_at, machine_id FROM agents "
+		" disk_gib, port, restarts, boots, created_at, started_at, machine_id, disk, "
+		"layers, base, "
+		"base_digest, head, idle_suspend FROM agents "
 		"ORDER BY created_at, id",
 		"");
 	int r;

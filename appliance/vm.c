@@ -11,7 +11,7 @@
  * -------------------------------------> read the console --------> SIGKILL QEMU dies by itself;
  * vm_kill
  */
-#include "vm.h"
+#include "vm_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,43 +38,13 @@
 #include "util.h"
 #include "watch.h"
 
-#define QEMU_IMG "/usr/bin/qemu-img"
-#define QMP_MS 5000
 #define QUIT_MS 5000
 #define OVERHEAD_BYTES \
 	(512ull << 20) /* QEMU's own memory beside the guest's; TCG's code cache is half of it */
 #define PIDS_MAX 256
 #define ROOM_MS 2000 /* how often a machine that ran out of room tries again */
-#define CONSOLE_TAIL 400
 
-struct vm {
-	uv_loop_t *loop;
-	struct vm_callbacks cb;
-	void *data;
-	char *state, *id;
-	pid_t pid;
-	int pidfd;
-	bool kvm;
-	struct watch_fd *process;
-	int output_fd; /* what QEMU prints, -1 when it was adopted */
-	struct watch_fd *output;
-	char said[CONSOLE_TAIL + 1];  /* the last of that */
-	struct watch_timer *deadline; /* then SIGKILL */
-	struct qmp *qmp;              /* NULL once it is gone */
-	struct guest_link *link;      /* NULL once the guest is known to have ended */
-	bool asked;                   /* vm_shutdown was called */
-	bool ending;                  /* how and why are settled */
-	char monitor[64];             /* why it is gone, "" while it is there */
-	bool unseen;                  /* the guest had ended before we looked */
-	struct watch_timer *room;     /* tries again */
-	bool full;                    /* QEMU waits with a write that found no room */
-	bool stalled;                 /* told so, and not yet that it goes on */
-	enum vm_end how;
-	char why[200];
-	char console[CONSOLE_TAIL + 1];
-};
-
-static void settle(struct vm *vm, enum vm_end how, const char *why)
+void vm_settle(struct vm *vm, enum vm_end how, const char *why)
 {
 	if (vm->ending)
 		return;
@@ -153,11 +123,11 @@ static void wind_up(struct vm *vm)
 static void on_shutdown(struct vm *vm, const char *reason)
 {
 	if (vm->asked || streq(reason, "guest-shutdown"))
-		settle(vm, VM_END_POWEROFF, vm->asked ? "stopped" : "the guest powered off");
+		vm_settle(vm, VM_END_POWEROFF, vm->asked ? "stopped" : "the guest powered off");
 	else if (starts_with(reason, "host-"))
-		settle(vm, VM_END_CRASH, "QEMU was told to end by a signal or its monitor");
+		vm_settle(vm, VM_END_CRASH, "QEMU was told to end by a signal or its monitor");
 	else
-		settle(vm, VM_END_CRASH, "the guest's kernel panicked or reset the machine");
+		vm_settle(vm, VM_END_CRASH, "the guest's kernel panicked or reset the machine");
 	wind_up(vm);
 }
 
@@ -180,7 +150,7 @@ static void on_room_timer(void *data)
 {
 	struct vm *vm = data;
 
-	if (!vm->full || !vm->link || !vm->qmp)
+	if (!vm->full || !vm->link || !vm->qmp || vm->task)
 		return;
 	guest_link_excuse(vm->link);
 	qmp_command(vm->qmp, "cont", NULL, QMP_MS, NULL, NULL);
@@ -222,6 +192,9 @@ static void on_status(void *data, const cJSON *ret, const struct err *err)
 	if (streq(status, "shutdown") || streq(status, "guest-panicked")) {
 		vm->unseen = true;
 		on_shutdown(vm, "");
+	} else if (streq(status, "paused") || streq(status, "postmigrate")) {
+		/* An earlier daemon stopped it for a snapshot and did not live to let it go on. */
+		qmp_command(vm->qmp, "cont", NULL, QMP_MS, NULL, NULL);
 	}
 }
 
@@ -271,9 +244,9 @@ static void link_ended(void *data, enum guest_link_end how)
 	struct vm *vm = data;
 
 	if (how == GUEST_LINK_HANG)
-		settle(vm, VM_END_HANG, "the guest stopped answering");
+		vm_settle(vm, VM_END_HANG, "the guest stopped answering");
 	else
-		settle(vm, VM_END_CRASH, "the guest did not come up");
+		vm_settle(vm, VM_END_CRASH, "the guest did not come up");
 	wind_up(vm);
 }
 
@@ -347,8 +320,9 @@ static void on_process_end(void *data, int events)
 			vm->monitor[0] ? "; its monitor: " : "", vm->monitor);
 	watch_fd_free(vm->process);
 	vm->process = NULL;
+	vm_task_drop(vm);
 	watch_timer_stop(vm->deadline);
-	settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH, vm->asked ? "stopped" : why);
+	vm_settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH, vm->asked ? "stopped" : why);
 	how = vm->how;
 	if (how != VM_END_POWEROFF)
 		keep_output(vm);
@@ -360,10 +334,25 @@ static void on_process_end(void *data, int events)
 	cb.ended(vm->data, how, detail);
 }
 
+static char *copy(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+static void wake_done(struct vm_wake *w)
+{
+	const char *const all[] = {
+		w->device, w->pages, w->device_digest, w->pages_digest, w->machine};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		free((char *)all[i]);
+}
+
 void vm_free(struct vm *vm)
 {
 	if (!vm)
 		return;
+	vm_task_drop(vm);
 	guest_link_free(vm->link);
 	qmp_free(vm->qmp);
 	watch_fd_free(vm->process);
@@ -374,8 +363,11 @@ void vm_free(struct vm *vm)
 	watch_timer_free(vm->room);
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
+	wake_done(&vm->wake);
 	free(vm->state);
 	free(vm->id);
+	free(vm->name);
+	free(vm->memory);
 	free(vm);
 }
 
@@ -387,29 +379,47 @@ static struct vm *vm_new(
 	*vm = (struct vm){.loop = loop, .cb = *cb, .data = data, .pidfd = -1, .output_fd = -1};
 	vm->state = xstrdup(spec->state);
 	vm->id = xstrdup(spec->id);
+	vm->name = xstrdup(spec->name);
+	vm->memory = xstrdup(spec->memory);
+	vm->browser = spec->browser;
+	memcpy(vm->machine_id, spec->machine_id, sizeof(vm->machine_id));
+	snprintf(vm->disk, sizeof(vm->disk), "%s", spec->disk);
+	vm->wake = (struct vm_wake){copy(spec->wake.device), copy(spec->wake.pages),
+		copy(spec->wake.device_digest), copy(spec->wake.pages_digest),
+		copy(spec->wake.machine)};
 	vm->deadline = watch_timer_new(loop, kill_now, vm);
 	vm->room = watch_timer_new(loop, on_room_timer, vm);
 	return vm;
 }
 
-/* Everything that is watched, once vm->pid and vm->pidfd are known. */
-static int begin_watching(struct vm *vm, const struct vm_spec *spec, struct err *err)
+void vm_begin_link(struct vm *vm)
 {
-	AUTOFREE char *socket = path_in(vm->state, "run/agents/%s/qmp.sock", vm->id);
-	struct guest_config config = {.flags = spec->browser ? GUEST_CONFIG_BROWSER : 0,
+	struct guest_config config = {.flags = vm->browser ? GUEST_CONFIG_BROWSER : 0,
 		.view_width = 1280,
 		.view_height = 800};
+
+	memcpy(config.machine_id, vm->machine_id, sizeof(config.machine_id));
+	snprintf(config.hostname, sizeof(config.hostname), "%s", vm->name);
+	vm->link = guest_link_new(vm->loop, vm->state, vm->id, &config, &link_callbacks, vm);
+}
+
+/* Everything that is watched, once vm->pid and vm->pidfd are known. */
+static int begin_watching(struct vm *vm, struct err *err)
+{
+	AUTOFREE char *socket = path_in(vm->state, "run/agents/%s/qmp.sock", vm->id);
 	int r = qmp_connect(&vm->qmp, vm->loop, socket, &qmp_callbacks, vm, err);
 
 	if (r < 0)
-		return err_context(err, "QEMU's monitor of agent %s", spec->name);
-	memcpy(config.machine_id, spec->machine_id, sizeof(config.machine_id));
-	snprintf(config.hostname, sizeof(config.hostname), "%s", spec->name);
-	vm->link = guest_link_new(vm->loop, vm->state, vm->id, &config, &link_callbacks, vm);
+		return err_context(err, "QEMU's monitor of agent %s", vm->name);
 	if (vm->output_fd >= 0)
 		vm->output = watch_fd_new(vm->loop, vm->output_fd, UV_READABLE, on_output, vm);
 	vm->process = watch_fd_new(vm->loop, vm->pidfd, UV_READABLE, on_process_end, vm);
 	qmp_command(vm->qmp, "query-kvm", NULL, QMP_MS, on_kvm, vm);
+	if (vm->wake.device) {
+		vm_wake_begin(vm);
+		return 0;
+	}
+	vm_begin_link(vm);
 	qmp_command(vm->qmp, "query-status", NULL, QMP_MS, on_status, vm);
 	return 0;
 }
@@ -470,13 +480,15 @@ static int spawn_qemu(
 {
 	AUTOFREE char *pid_file = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
 	AUTOFREE char *agent_dir = path_in(spec->state, "agents/%s", spec->id);
-	const char *disk = strrchr(spec->disk, '/');
-	AUTOFREE char *disk_inside = xasprintf(SANDBOX_AGENT "/%s", disk ? disk + 1 : spec->disk);
+	AUTOFREE char *disk = xasprintf(SANDBOX_AGENT "/%s.qcow2", spec->disk);
 	const struct qemu_args args = {.name = spec->id,
 		.kernel = SANDBOX_IMAGE "/vmlinuz",
 		.initrd = SANDBOX_IMAGE "/initrd.img",
 		.rootfs = SANDBOX_IMAGE "/rootfs.erofs",
-		.disk = disk_inside,
+		.disk = disk,
+		.disk_node = spec->disk,
+		.memory = SANDBOX_MEMORY,
+		.incoming = spec->wake.device,
 		.memory_mib = spec->memory_mib,
 		.cpus = spec->cpus,
 		.tsc_khz = vm->kvm ? 0 : host_tsc_khz(),
@@ -488,6 +500,8 @@ static int spawn_qemu(
 		.uid = HOUSE_UID_AGENT + spec->slot,
 		.image_dir = spec->image_dir,
 		.agent_dir = agent_dir,
+		.memory = spec->memory,
+		.device = spec->wake.device,
 		.tap_fd = g->tap,
 		.qmp_fd = g->qmp,
 		.log_fd = g->log,
@@ -525,7 +539,7 @@ static int start(struct vm *vm, const struct vm_spec *spec, struct err *err)
 	r = vm->pidfd < 0 ? err_set(err, vm->pidfd, "QEMU of agent %s ended at once", spec->name)
 			  : 0;
 	if (r == 0)
-		r = begin_watching(vm, spec, err);
+		r = begin_watching(vm, err);
 	if (r < 0 && vm->pidfd >= 0) {
 		process_signal(vm->pidfd, SIGKILL);
 		waitpid(vm->pid, NULL, 0);
@@ -557,8 +571,11 @@ int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	int r;
 
 	vm->pidfd = process_open_file(pid_file, &vm->pid);
-	r = vm->pidfd < 0 ? err_set(err, ESRCH, "QEMU of agent %s is gone", spec->name)
-			  : begin_watching(vm, spec, err);
+	r = vm->pidfd < 0 ? err_set(err, ESRCH, "QEMU of agent %s is gone", spec->name) : 0;
+	if (r == 0)
+		r = begin_watching(vm, err);
+	if (r == 0)
+		vm_look_at_disk(vm);
 	if (r < 0) {
 		if (vm->pidfd >= 0)
 			process_signal(
@@ -607,76 +624,4 @@ const char *vm_accel(const struct vm *vm)
 uint64_t vm_memory(const struct vm *vm)
 {
 	return process_memory(vm->pid);
-}
-
-/* Runs qemu-img, quickly over: it writes a header. Its output goes to fd. */
-static int run_qemu_img(const char *path, const char *size, int out, struct err *err)
-{
-	char *argv[] = {(char *)QEMU_IMG, (char *)"create", (char *)"-q", (char *)"-f",
-		(char *)"qcow2", (char *)path, (char *)size, NULL};
-	char *env[] = {(char *)"LC_ALL=C", NULL};
-	posix_spawn_file_actions_t actions;
-	int status, r;
-	pid_t pid;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, out, 1);
-	posix_spawn_file_actions_adddup2(&actions, out, 2);
-	r = posix_spawn(&pid, QEMU_IMG, &actions, NULL, argv, env);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r == ENOENT) {
-		err_set(err, r, "%s is not there", QEMU_IMG);
-		err_hint(err, "install QEMU (apt-get install qemu-utils; on Debian 12 from "
-			      "bookworm-backports)");
-		return err_type(err, 503, "qemu-missing");
-	}
-	if (r != 0)
-		return err_set(err, r, "cannot run %s: %s", QEMU_IMG, strerror(r));
-	if (waitpid(pid, &status, 0) < 0)
-		return err_sys(err, "cannot wait for %s", QEMU_IMG);
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
-}
-
-/* qemu-img's complaint as an error, a full disk named as such. */
-static int disk_error(const char *path, int out, struct err *err)
-{
-	char text[300] = "";
-	ssize_t n = pread(out, text, sizeof(text) - 1, 0);
-
-	if (n > 0)
-		text[strcspn(text, "\n")] = 0;
-	if (strstr(text, strerror(ENOSPC))) {
-		err_set(err, ENOSPC, "no room for the disk %s", path);
-		err_hint(err, "free some space where the state folder is, or remove an agent");
-		return err_type(err, 507, "disk-full");
-	}
-	return err_set(err, EIO, "cannot make the disk %s: %s", path, text);
-}
-
-int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err)
-{
-	AUTOFREE char *tmp = xasprintf("%s.new", path);
-	AUTOFREE char *size = xasprintf("%uG", gib);
-	AUTOFD int out = -1;
-	AUTOFD int fd = -1;
-	int r;
-
-	if (access(path, F_OK) == 0)
-		return err_set(err, EEXIST, "%s is there already", path);
-	out = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (out < 0)
-		out = open("/dev/null", O_RDWR | O_CLOEXEC);
-	r = run_qemu_img(tmp, size, out, err);
-	if (r == -EIO)
-		r = disk_error(path, out, err);
-	if (r == 0)
-		r = house_chown(tmp, HOUSE_UID_AGENT + slot, HOUSE_UID_AGENT + slot, err);
-	if (r == 0 && chmod(tmp, 0600) < 0)
-		r = err_sys(err, "cannot set the mode of %s", tmp);
-	fd = r < 0 ? -1 : open(tmp, O_RDONLY | O_CLOEXEC);
-	if (r == 0 && (fd < 0 || fsync(fd) < 0 || rename(tmp, path) < 0))
-		r = err_sys(err, "cannot make the disk %s", path);
-	if (r < 0)
-		unlink(tmp);
-	return r;
 }

@@ -9,22 +9,33 @@
 #include "err.h"
 #include "guest.h"
 
+/* A guest's memory at one moment, on top of vm_spec.memory. Paths and lower-case hex digests. */
+struct vm_wake {
+	const char *device, *pages; /* pages NULL: the memory is just the file */
+	const char *device_digest, *pages_digest;
+	const char *machine; /* vm_saved.machine: no other can wake it */
+};
+
 /* What to run. Strings are copied. */
 struct vm_spec {
 	const char *state;     /* the state folder */
 	const char *id, *name; /* the agent's; name is the guest's hostname */
 	unsigned slot;         /* 0…: uid 1000 + slot inside the appliance's user namespace */
 	const char *image_dir; /* rootfs.erofs, vmlinuz, initrd.img */
-	const char *disk;      /* the agent's qcow2, made by vm_make_disk */
+	const char *disk;      /* STATE/agents/ID/DISK.qcow2 is what the guest writes (disk.h) */
+	const char *memory;    /* a file of memory_mib: what the guest's RAM is a private view of */
+	struct vm_wake wake;   /* device NULL: boot */
 	unsigned memory_mib, cpus;
 	uint8_t machine_id[16];
 	bool browser; /* run Chromium */
 };
 
 enum vm_end {
-	VM_END_POWEROFF, /* the guest ended by itself or because vm_shutdown asked */
-	VM_END_CRASH,    /* panic, reset, QEMU died */
-	VM_END_HANG,     /* no answer on the guest channel in time; QEMU has been killed */
+	VM_END_POWEROFF,   /* the guest ended by itself or because vm_shutdown asked */
+	VM_END_CRASH,      /* panic, reset, QEMU died */
+	VM_END_HANG,       /* no answer on the guest channel in time; QEMU has been killed */
+	VM_END_SAVED,      /* vm_end_saved */
+	VM_END_UNWAKEABLE, /* the memory could not be put back; the guest has not run */
 };
 
 /* Events go up through these. None is called from within a vm_ function; the vm may be freed only
@@ -34,6 +45,11 @@ struct vm_callbacks {
 	void (*browser)(void *data, const struct guest_browser *browser);
 	void (*pong)(void *data, const struct guest_pong *pong); /* may be NULL */
 	void (*log)(void *data, unsigned source, const char *line);
+	/*
+	 * Of one that wakes: its memory is back, as it was saved. It runs on with vm_continue, and
+	 * with that what it was saved as becomes old. Then `ready`.
+	 */
+	void (*loaded)(void *data);
 	/* The last one. detail: one line saying how, with the console's last lines for a crash. */
 	void (*ended)(void *data, enum vm_end how, const char *detail);
 	/* The machine stands still until the host's disk has room again (why), or goes on (why is
@@ -43,9 +59,6 @@ struct vm_callbacks {
 
 struct vm; /* owned by the agent that started it */
 
-/* Makes the agent's disk: a sparse qcow2 of gib GiB owned by the slot's uid. -EEXIST if there is
- * one. */
-int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err);
 /*
  * Starts QEMU in the agent's namespace (which exists) and connects to the guest channel as soon as
  * it answers. Returns once QEMU's process runs; failures after that arrive as `ended`.
@@ -60,6 +73,36 @@ int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 void vm_shutdown(struct vm *vm, unsigned timeout_ms);
 /* Kills QEMU. `ended` follows (VM_END_POWEROFF if a shutdown had been asked for, else CRASH). */
 void vm_kill(struct vm *vm);
+/* Lets a guest that has been loaded or saved run on. */
+void vm_continue(struct vm *vm);
+
+struct vm_saved {
+	char machine[200]; /* what saved it and alone can wake it: QEMU, accelerator, CPU */
+	char device_digest[65], pages_digest[65]; /* BLAKE2b-256 in lower-case hex */
+	uint64_t pages, zero_pages, bytes;        /* bytes: of the file of pages */
+};
+struct vm_save_callbacks {
+	/* The memory is taken: the guest may go on (vm_switch_disk, vm_continue), or end. */
+	void (*captured)(void *data);
+	/* All is in the folder, and on the disk; or err. The guest stands still unless continued.
+	 */
+	void (*saved)(void *data, const struct vm_saved *saved, const struct err *err);
+	void *data;
+};
+/*
+ * Stops the guest and writes its device state and memory into folder/device and folder/pages. One
+ * such task at a time: -EBUSY. Neither callback comes from within.
+ */
+int vm_save(struct vm *vm, const char *folder, const struct vm_save_callbacks *cb, struct err *err);
+/* The guest, which stands still, goes on writing to another file, which stands on its present one
+ * (disk_make). */
+void vm_switch_disk(struct vm *vm, const char *disk,
+	void (*done)(void *data, const struct err *err), void *data);
+/* The name of the file that the guest writes, as QEMU says; asked anew by vm_adopt, before `ready`.
+ */
+const char *vm_disk(const struct vm *vm);
+/* Ends QEMU after a save; `ended` follows with VM_END_SAVED. */
+void vm_end_saved(struct vm *vm);
 void vm_browser_restart(struct vm *vm);
 /* Lets go of it without ending QEMU (daemon shutdown or after `ended`). */
 void vm_free(struct vm *vm);

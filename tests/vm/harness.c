@@ -1,6 +1,7 @@
 /* One microVM for real: started, looked at, killed, panicked, hung, adopted, powered off. Needs
  * root and a guest image. */
 #include "cgroup.h"
+#include "disk.h"
 #include "guest.h"
 #include "house.h"
 #include "netns.h"
@@ -27,14 +28,14 @@
 #define ID "ag_harness"
 #define BOOT_MS 180000
 
-static char state[64], *image, *disk;
+static char state[64], *image, *disk, *memory;
 static uv_loop_t loop;
 static int connection = -1; /* of run_in_guest */
 static struct vm *current;  /* for the teardown of a test that failed */
 
 /* What the callbacks saw. */
 static struct seen {
-	unsigned ready, pong, lines;
+	unsigned ready, pong, lines, loaded;
 	struct guest_ready how;
 	int browser; /* enum guest_browser_state, -1: nothing yet */
 	bool ended;
@@ -70,10 +71,16 @@ static void on_ended(void *data, enum vm_end how, const char *detail)
 	snprintf(seen.detail, sizeof(seen.detail), "%s", detail);
 }
 
+static void on_loaded(void *data)
+{
+	seen.loaded++;
+}
+
 static const struct vm_callbacks callbacks = {.ready = on_ready,
 	.browser = on_browser,
 	.pong = on_pong,
 	.log = on_log,
+	.loaded = on_loaded,
 	.ended = on_ended};
 
 static void on_tick(uv_timer_t *t)
@@ -132,7 +139,8 @@ static struct vm_spec spec(void)
 		.name = "harness",
 		.slot = 7,
 		.image_dir = image,
-		.disk = disk,
+		.disk = "d_test",
+		.memory = memory,
 		.memory_mib = 1024,
 		.cpus = 2,
 		.machine_id = {1, 2, 3},
@@ -546,18 +554,18 @@ static void test_refusals(void **unused)
 	struct err err = {0};
 	struct vm *vm = NULL;
 
-	assert_int_equal(vm_make_disk(disk, 8, 7, &err), -EEXIST);
+	assert_int_equal(disk_make(disk, NULL, 8, 7, &err), -EEXIST);
 	s.image_dir = "/nonexistent";
 	seen = (struct seen){.browser = -1};
 	assert_true(vm_start(&vm, &loop, &s, &callbacks, NULL, &err) < 0);
 	assert_non_null(strstr(err.msg, "/nonexistent"));
 	assert_null(vm);
 	s = spec();
-	s.disk = "/nonexistent/none.qcow2";
+	s.disk = "d_none";
 	if (vm_start(&vm, &loop, &s, &callbacks, NULL, &err) == 0) {
 		assert_true(run_until(is_ended, 10000));
 		assert_int_equal(seen.end, VM_END_CRASH);
-		assert_non_null(strstr(seen.detail, "none.qcow2"));
+		assert_non_null(strstr(seen.detail, "d_none.qcow2"));
 		finish(vm);
 	}
 }
@@ -600,10 +608,11 @@ static void set_the_stage(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	uv_loop_init(&loop);
 	dir = path_in(state, "agents/" ID);
-	disk = xasprintf("%s/disk.qcow2", dir);
-	if (make_dir(dir, 0700, &err) < 0 ||
-		house_chown(dir, HOUSE_UID_AGENT + 7, HOUSE_UID_AGENT + 7, &err) < 0 ||
-		vm_make_disk(disk, 8, 7, &err) < 0 ||
+	disk = xasprintf("%s/d_test.qcow2", dir);
+	memory = xasprintf("%s/m_zero", dir);
+	if (make_dir(dir, 0711, &err) < 0 || disk_make(disk, NULL, 8, 7, &err) < 0 ||
+		file_write_atomic(memory, "", 0, 0444, &err) < 0 ||
+		truncate(memory, (off_t)spec().memory_mib << 20) < 0 ||
 		netns_create(state, ID, HOUSE_UID_AGENT + 7, &err) < 0)
 		die("%s", err.msg);
 }

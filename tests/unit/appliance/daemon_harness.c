@@ -243,33 +243,43 @@ void reap(void)
 	}
 }
 
-static bool world_is(unsigned all, unsigned running)
+static bool world_is(unsigned all, unsigned running, unsigned asleep)
 {
 	reap();
 	return fake_qemus(scratch_path) == running && living_policies() == running &&
-	       count_files("run/ns") == running && count_files("run/agents") == running &&
-	       count_files("agents") == all;
+	       count_files("run/ns") == running + asleep &&
+	       count_files("run/agents") == running + asleep && count_files("agents") == all;
 }
 
 /* What is there on the host is what `running` agents of `all` need, no more; what was killed may
  * take a moment to end. */
 void assert_world(unsigned all, unsigned running)
 {
-	for (int i = 0; i < 250 && !world_is(all, running); i++)
+	assert_world_asleep(all, running, 0);
+}
+
+void assert_world_asleep(unsigned all, unsigned running, unsigned asleep)
+{
+	for (int i = 0; i < 250 && !world_is(all, running, asleep); i++)
 		;
 	assert_int_equal(fake_qemus(scratch_path), running);
 	assert_int_equal(living_policies(), running);
-	assert_int_equal(count_files("run/ns"), running);
-	assert_int_equal(count_files("run/agents"), running);
+	assert_int_equal(count_files("run/ns"), running + asleep);
+	assert_int_equal(count_files("run/agents"), running + asleep);
 	assert_int_equal(count_files("agents"), all);
 }
 
 int each(void **state)
 {
+	static const char text[] = "[agent]\nwarm_templates = 0\n";
+	AUTOFREE char *conf = NULL;
+
 	scratch_new();
 	fake = (struct fake_world){0};
 	daemon_pid = 0;
-	return 0;
+	/* what a template is made with is not among the stand-ins */
+	conf = xasprintf("%s/berth.conf", scratch_path);
+	return file_write_atomic(conf, text, sizeof(text) - 1, 0600, NULL);
 }
 
 static void kill_all(const char *folder)

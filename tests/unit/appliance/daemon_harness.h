@@ -32,6 +32,8 @@ void wait_shown(const char *name, const char *member, const char *value);
 unsigned count_files(const char *folder);
 void reap(void);
 void assert_world(unsigned all, unsigned running);
+/* A sleeping agent keeps its namespace, for the connections in it. */
+void assert_world_asleep(unsigned all, unsigned running, unsigned asleep);
 int each(void **state);
 int after(void **state);
 

@@ -5,7 +5,10 @@
 #include "paths.h"
 #include "process.h"
 #include "util.h"
+#include "disk.h"
+#include "verify.h"
 #include "vm.h"
+#include "watch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -134,7 +137,7 @@ int image_remove(const char *state, const char *id, struct err *err)
 	return image_get(state, id, &image, err);
 }
 
-int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err)
+int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, struct err *err)
 {
 	point();
 	if (fake.disk_full)
@@ -147,14 +150,71 @@ int vm_make_disk(const char *path, unsigned gib, unsigned slot, struct err *err)
 	return 0;
 }
 
+int disk_freeze(const char *path, struct err *err)
+{
+	point();
+	return access(path, F_OK) < 0 ? err_sys(err, "cannot freeze %s", path) : 0;
+}
+
+bool disk_name_valid(const char *name)
+{
+	return starts_with(name, "d_");
+}
+
 struct vm {
 	uv_timer_t timer;
 	struct vm_callbacks cb;
 	void *data;
 	pid_t pid;
 	unsigned ticks;
-	bool asked;
+	bool asked, waking, ending_saved;
+	char *folder; /* of a save under way */
+	struct vm_save_callbacks save;
+	bool captured;
+	char disk[64];
+	void (*switched)(void *data, const struct err *err);
+	void *switched_data;
 };
+
+static void fill_saved(struct vm *vm)
+{
+	static const char *const names[] = {"device", "pages"};
+	struct vm_saved saved = {.machine = "fake", .pages = 1, .bytes = 1};
+	AUTOFREE char *folder = steal(&vm->folder);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		AUTOFREE char *path = xasprintf("%s/%s", folder, names[i]);
+
+		if (touch(path, NULL) < 0)
+			abort();
+		point();
+	}
+	memset(saved.device_digest, 'a', 64);
+	memset(saved.pages_digest, 'a', 64);
+	vm->save.saved(vm->save.data, &saved, NULL);
+}
+
+/* True when the tick was about a save. */
+static bool tick_save(struct vm *vm)
+{
+	if (vm->switched) {
+		void (*fn)(void *data, const struct err *err) = vm->switched;
+
+		vm->switched = NULL;
+		point();
+		fn(vm->switched_data, NULL);
+		return true;
+	}
+	if (!vm->folder)
+		return false;
+	if (!vm->captured) {
+		vm->captured = true;
+		vm->save.captured(vm->save.data);
+	} else {
+		fill_saved(vm);
+	}
+	return true;
+}
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -167,8 +227,18 @@ static void on_tick(uv_timer_t *timer)
 	if (!process_start_time(vm->pid)) {
 		uv_timer_stop(timer);
 		point();
-		vm->cb.ended(vm->data, vm->asked ? VM_END_POWEROFF : VM_END_CRASH,
+		vm->cb.ended(vm->data,
+			vm->ending_saved ? VM_END_SAVED
+			: vm->asked      ? VM_END_POWEROFF
+					 : VM_END_CRASH,
 			"the process is gone");
+		return;
+	}
+	if (tick_save(vm))
+		return;
+	if (vm->waking) {
+		if (vm->ticks == 1)
+			vm->cb.loaded(vm->data);
 		return;
 	}
 	if (vm->ticks == 2 && fake.crash_at_boot)
@@ -241,6 +311,8 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 		return err_set(err, EBUSY, "a QEMU of this agent runs already");
 	pid = run_qemu(spec->state, path);
 	*ret = watch(loop, pid, cb, data);
+	(*ret)->waking = spec->wake.device;
+	snprintf((*ret)->disk, sizeof((*ret)->disk), "%s", spec->disk);
 	point();
 	return 0;
 }
@@ -254,7 +326,108 @@ int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	if (!pid)
 		return err_set(err, ESRCH, "it is gone");
 	*ret = watch(loop, pid, cb, data);
+	snprintf((*ret)->disk, sizeof((*ret)->disk), "%s", spec->disk);
 	return 0;
+}
+
+int vm_save(struct vm *vm, const char *folder, const struct vm_save_callbacks *cb, struct err *err)
+{
+	point();
+	vm->folder = xstrdup(folder);
+	vm->save = *cb;
+	vm->captured = false;
+	return 0;
+}
+
+void vm_switch_disk(struct vm *vm, const char *disk,
+	void (*done)(void *data, const struct err *err), void *data)
+{
+	snprintf(vm->disk, sizeof(vm->disk), "%s", disk);
+	vm->switched = done;
+	vm->switched_data = data;
+}
+
+const char *vm_disk(const struct vm *vm)
+{
+	return vm->disk;
+}
+
+void vm_continue(struct vm *vm)
+{
+	point();
+	vm->waking = false;
+	if (vm->ticks < 2)
+		vm->ticks = 0;
+}
+
+void vm_end_saved(struct vm *vm)
+{
+	point();
+	vm->ending_saved = true;
+	kill(vm->pid, SIGKILL);
+}
+
+struct verifier *verifier_new(uv_loop_t *loop)
+{
+	struct verifier **v = xcalloc(1, sizeof(v));
+
+	*v = (void *)loop;
+	return (void *)v;
+}
+
+void verifier_free(struct verifier *v)
+{
+	free(v);
+}
+
+struct verify {
+	struct watch_timer *timer;
+	struct verify_file files[VERIFY_FILES_MAX];
+	size_t n;
+	verify_done_fn *done;
+	void *data;
+};
+
+static void on_verify(void *data)
+{
+	struct verify *q = data;
+	struct err err = {0};
+
+	for (size_t i = 0; i < q->n; i++) {
+		if (access(q->files[i].path, F_OK) < 0)
+			err_sys(&err, "%s", q->files[i].path);
+		memset(q->files[i].digest, 'a', 64);
+	}
+	point();
+	q->done(q->data, q->files, q->n, err.code ? &err : NULL);
+	verify_cancel(q);
+}
+
+struct verify *verify_files(struct verifier *v, const struct verify_file *files, size_t n,
+	verify_done_fn *done, void *data)
+{
+	struct verify *q = xcalloc(1, sizeof(*q));
+
+	q->n = n;
+	q->done = done;
+	q->data = data;
+	for (size_t i = 0; i < n; i++) {
+		q->files[i] = files[i];
+		q->files[i].path = xstrdup(files[i].path);
+	}
+	q->timer = watch_timer_new(*(uv_loop_t **)(void *)v, on_verify, q);
+	watch_timer_start(q->timer, 0);
+	return q;
+}
+
+void verify_cancel(struct verify *q)
+{
+	if (!q)
+		return;
+	watch_timer_free(q->timer);
+	for (size_t i = 0; i < q->n; i++)
+		free(q->files[i].path);
+	free(q);
 }
 
 void vm_shutdown(struct vm *vm, unsigned timeout_ms)

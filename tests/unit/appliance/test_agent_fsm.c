@@ -14,7 +14,7 @@ struct model {
 
 static bool is_ended(enum agent_input i)
 {
-	return i >= INPUT_ENDED_OFF && i <= INPUT_ENDED_GIVE_UP;
+	return i >= INPUT_ENDED_OFF && i <= INPUT_ENDED_SAVED;
 }
 
 /* Could that happen now? People may ask anything; the rest only where something is under way. */
@@ -35,7 +35,16 @@ static bool possible(const struct model *m, enum agent_input i)
 		return m->phase == PHASE_BROWSER;
 	case INPUT_ERROR:
 	case INPUT_ERROR_NEW:
-		return m->phase == PHASE_PREPARE || m->phase == PHASE_POLICY;
+		return m->phase == PHASE_PREPARE || m->phase == PHASE_POLICY ||
+		       (m->phase == PHASE_SUSPENDING && i == INPUT_ERROR);
+	case INPUT_SAVE:
+		return m->phase == PHASE_RUNNING;
+	case INPUT_SAVED:
+		return m->phase == PHASE_SAVING;
+	case INPUT_ENDED_SAVED:
+		return m->phase == PHASE_SUSPENDING;
+	case INPUT_UNWARM:
+		return m->phase == PHASE_PREPARE || m->phase == PHASE_BOOT;
 	case INPUT_TIMER:
 		return m->phase == PHASE_BACKOFF;
 	default:
@@ -46,6 +55,8 @@ static bool possible(const struct model *m, enum agent_input i)
 /* Does to the model what the action stands for, and checks that it makes sense there. */
 static void apply(struct model *m, enum agent_input input, struct agent_step step)
 {
+	if (input == INPUT_UNWARM)
+		m->vm = false;
 	if (is_ended(input)) {
 		assert_true(m->vm);
 		m->vm = false;
@@ -95,6 +106,21 @@ static void apply(struct model *m, enum agent_input input, struct agent_step ste
 	case ACTION_BACKOFF:
 		assert_false(m->vm);
 		break;
+	case ACTION_SUSPEND:
+	case ACTION_AWAKE:
+	case ACTION_NOTHING:
+		assert_true(m->vm && m->policy);
+		break;
+	case ACTION_ASLEEP:
+	case ACTION_FORGET:
+		assert_false(m->vm);
+		m->policy = false;
+		break;
+	case ACTION_REWIND:
+		assert_false(m->vm);
+		m->policy = false;
+		m->disk = true;
+		break;
 	case ACTION_DELETE:
 		assert_false(m->vm);
 		m->policy = m->disk = m->record = false;
@@ -107,7 +133,7 @@ static void check(const struct model *m)
 {
 	assert_int_equal(m->vm, agent_phase_has_vm(m->phase));
 	assert_int_equal(m->record, m->phase != PHASE_REMOVED);
-	if (m->phase == PHASE_STOPPED || m->phase == PHASE_FAILED)
+	if (m->phase == PHASE_STOPPED || m->phase == PHASE_FAILED || m->phase == PHASE_SUSPENDED)
 		assert_false(m->policy || m->vm);
 	if (m->phase == PHASE_STOPPING || m->phase == PHASE_RESTARTING ||
 		m->phase == PHASE_REMOVING)
@@ -122,21 +148,26 @@ static void test_random_walks(void **state)
 		struct model m = {.phase = PHASE_STOPPED, .record = true};
 
 		srand(seed);
-		for (int n = 0; n < 200 && m.phase != PHASE_REMOVED; n++) {
+		for (int n = 0; n < 300 && m.phase != PHASE_REMOVED;) {
 			enum agent_input input = (enum agent_input)(rand() % N_INPUTS);
 
 			/* removal is rarer than life, so that walks are long */
 			if ((input == INPUT_REMOVE || input == INPUT_ERROR_NEW) && rand() % 20)
 				continue;
-			if (!possible(&m, input))
+			/* and so is asking, so that things get done */
+			if (!possible(&m, input) || (input < N_ASKS && rand() % 4))
 				continue;
+			n++;
 			apply(&m, input, agent_fsm(m.phase, input));
 			check(&m);
 			reached[m.phase]++;
 		}
 	}
-	for (int p = 0; p < N_PHASES; p++)
+	for (int p = 0; p < N_PHASES; p++) {
+		if (!reached[p])
+			print_message("never %s\n", agent_phase_name((enum agent_phase)p));
 		assert_true(reached[p] > 0);
+	}
 }
 
 /* From every phase, asking to remove and letting things end comes to REMOVED; the same for stop. */
@@ -175,6 +206,30 @@ static void test_refusals(void **state)
 		{PHASE_PREPARE, INPUT_RESTART},
 		{PHASE_POLICY, INPUT_RESTART},
 		{PHASE_BOOT, INPUT_RESTART},
+		{PHASE_STOPPED, INPUT_SUSPEND},
+		{PHASE_FAILED, INPUT_SUSPEND},
+		{PHASE_PREPARE, INPUT_SUSPEND},
+		{PHASE_PREPARE, INPUT_REWIND},
+		{PHASE_POLICY, INPUT_SUSPEND},
+		{PHASE_POLICY, INPUT_REWIND},
+		{PHASE_BOOT, INPUT_SUSPEND},
+		{PHASE_BROWSER, INPUT_SUSPEND},
+		{PHASE_STOPPING, INPUT_SUSPEND},
+		{PHASE_STOPPING, INPUT_REWIND},
+		{PHASE_RESTARTING, INPUT_SUSPEND},
+		{PHASE_RESTARTING, INPUT_REWIND},
+		{PHASE_REMOVING, INPUT_SUSPEND},
+		{PHASE_REMOVING, INPUT_REWIND},
+		{PHASE_BACKOFF, INPUT_SUSPEND},
+		{PHASE_SUSPENDING, INPUT_STOP},
+		{PHASE_SUSPENDING, INPUT_RESTART},
+		{PHASE_SAVING, INPUT_STOP},
+		{PHASE_SAVING, INPUT_RESTART},
+		{PHASE_SAVING, INPUT_SUSPEND},
+		{PHASE_REWINDING, INPUT_START},
+		{PHASE_REWINDING, INPUT_STOP},
+		{PHASE_REWINDING, INPUT_RESTART},
+		{PHASE_REWINDING, INPUT_SUSPEND},
 	};
 	unsigned n = 0;
 

@@ -15,7 +15,9 @@ static const struct qemu_args plain = {.name = "ag_abcdefgh23456789",
 	.kernel = "/image/vmlinuz",
 	.initrd = "/image/initrd.img",
 	.rootfs = "/image/rootfs.erofs",
-	.disk = "/agent/disk.qcow2",
+	.disk = "/agent/d_2345.qcow2",
+	.disk_node = "d_2345",
+	.memory = "/memory",
 	.memory_mib = 1024,
 	.cpus = 2,
 	.kvm_fd = -1,
@@ -23,23 +25,26 @@ static const struct qemu_args plain = {.name = "ag_abcdefgh23456789",
 	.qmp_fd = 4};
 
 static const char *const golden[] = {"/usr/bin/qemu-system-x86_64", "-name",
-	"guest=ag_abcdefgh23456789", "-M", "microvm,acpi=on,rtc=on", "-accel",
-	"tcg,thread=multi,tb-size=256", "-cpu", "max", "-m", "1024", "-smp", "2", "-nodefaults",
-	"-no-user-config", "-nographic", "-action", "reboot=shutdown,shutdown=pause", "-sandbox",
+	"guest=ag_abcdefgh23456789", "-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-accel",
+	"tcg,thread=multi,tb-size=256", "-cpu", "max", "-object",
+	"{\"qom-type\":\"memory-backend-file\",\"id\":\"mem\",\"size\":1073741824,\"mem-path\":"
+	"\"/memory\",\"share\":false,\"readonly\":true,\"rom\":\"off\"}",
+	"-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config", "-nographic", "-action",
+	"reboot=shutdown,shutdown=pause", "-sandbox",
 	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-kernel",
 	"/image/vmlinuz", "-initrd", "/image/initrd.img", "-append",
 	"quiet panic=-1 mitigations=off console=ttyS0", "-chardev", "ringbuf,id=console,size=65536",
 	"-serial", "chardev:console", "-chardev", "socket,id=qmp,fd=4,server=on,wait=off", "-mon",
 	"chardev=qmp,mode=control", "-blockdev",
-	"{\"driver\":\"qcow2\",\"node-name\":\"disk\",\"discard\":\"unmap\",\"detect-zeroes\":"
+	"{\"driver\":\"qcow2\",\"node-name\":\"d_2345\",\"discard\":\"unmap\",\"detect-zeroes\":"
 	"\"unmap\",\"file\":"
 	"{\"driver\":\"file\",\"filename\":\"/agent/"
-	"disk.qcow2\",\"read-only\":false,\"discard\":\"unmap\"}}",
+	"d_2345.qcow2\",\"read-only\":false,\"discard\":\"unmap\"}}",
 	"-blockdev",
 	"{\"driver\":\"raw\",\"node-name\":\"rootfs\",\"read-only\":true,\"file\":{\"driver\":"
 	"\"file\",\"filename\":"
 	"\"/image/rootfs.erofs\",\"read-only\":true}}",
-	"-device", "{\"driver\":\"virtio-blk-device\",\"drive\":\"disk\"}", "-device",
+	"-device", "{\"driver\":\"virtio-blk-device\",\"drive\":\"d_2345\"}", "-device",
 	"{\"driver\":\"virtio-blk-device\",\"drive\":\"rootfs\"}", "-netdev", "tap,id=net,fd=3",
 	"-device",
 	"{\"driver\":\"virtio-net-device\",\"netdev\":\"net\",\"mac\":\"52:54:00:be:00:15\"}",

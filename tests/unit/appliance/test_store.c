@@ -62,7 +62,7 @@ static void test_new_and_again(void **state)
 	struct store *s = opened();
 	struct stat st;
 
-	assert_int_equal(number(s, "PRAGMA user_version"), 1);
+	assert_int_equal(number(s, "PRAGMA user_version"), 2);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
 	assert_int_equal(

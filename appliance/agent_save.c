@@ -1,0 +1,444 @@
+/*
+ * Memory and disk of agents kept: suspended, taken as a snapshot.
+ *
+ * Theory of operation. A snapshot is one operation at a time per agent (struct agent_save):
+ *
+ *   running    a new disk file is made -> the guest stands still, its memory is captured (vm_save)
+ *              -> it goes on writing to the new file; the pause is over -> pages and digests are
+ *              written -> published
+ *   at rest    the same without a guest; the memory of a sleeping one is linked
+ *
+ * The record moves to the new disk file while nobody writes: whatever is killed before, the old
+ * file is the agent's disk; whatever is killed after, the new one, which holds nothing yet, on top
+ * of the old one. The snapshot itself exists when its folder has its name.
+ */
+#include "agent_save.h"
+#include "agent_priv.h"
+#include "disk.h"
+#include "json.h"
+#include "log.h"
+#include "paths.h"
+#include "snapshot.h"
+#include "util.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+struct agent_save {
+	struct agent *a;
+	char id[64], tag[80], disk[64]; /* disk: what the guest writes from now on */
+	char *part;
+	bool memory, switched, filled; /* filled: device and pages are in the part */
+	cJSON *saved;                  /* the manifest's memory */
+	uint64_t began, pause_ms;
+	struct verify *verifying;
+	agent_saved_fn *done;
+	void *data;
+};
+
+cJSON *agent_manifest(const struct agent *a, const char *kind)
+{
+	cJSON *m = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(m, "format", 1);
+	cJSON_AddStringToObject(m, "kind", kind);
+	cJSON_AddStringToObject(m, "agent", a->rec.id);
+	cJSON_AddStringToObject(m, "agent_name", a->rec.name);
+	cJSON_AddStringToObject(m, "parent", a->rec.head);
+	cJSON_AddNumberToObject(m, "created_ms", (double)(realtime_ns() / 1000000));
+	cJSON_AddStringToObject(m, "image", a->rec.image);
+	cJSON_AddNumberToObject(m, "memory_mib", a->rec.memory_mib);
+	cJSON_AddNumberToObject(m, "cpus", a->rec.cpus);
+	cJSON_AddNumberToObject(m, "disk_gib", a->rec.disk_gib);
+	cJSON_AddItemToObject(m, "policy", cJSON_Duplicate(a->rules, true));
+	return m;
+}
+
+/* The digest of a file of holes: of nothing (pages_main.c). */
+static void zero_digest(char out[65])
+{
+	uint8_t digest[32];
+
+	crypto_generichash(digest, sizeof(digest), NULL, 0, NULL, 0);
+	hex_encode(digest, sizeof(digest), out);
+}
+
+static cJSON *memory_json(const struct agent *a, const struct vm_saved *saved)
+{
+	cJSON *m = cJSON_CreateObject();
+	char digest[68];
+
+	if (a->rec.base_digest[0])
+		memcpy(digest, a->rec.base_digest, sizeof(a->rec.base_digest));
+	else
+		zero_digest(digest);
+	cJSON_AddStringToObject(m, "base", a->rec.base);
+	cJSON_AddStringToObject(m, "base_digest", digest);
+	cJSON_AddBoolToObject(m, "pages", true);
+	cJSON_AddStringToObject(m, "pages_digest", saved->pages_digest);
+	cJSON_AddStringToObject(m, "device_digest", saved->device_digest);
+	cJSON_AddStringToObject(m, "machine", saved->machine);
+	cJSON_AddNumberToObject(m, "bytes", (double)saved->bytes);
+	cJSON_AddNumberToObject(m, "page_count", (double)saved->pages);
+	cJSON_AddNumberToObject(m, "zero_pages", (double)saved->zero_pages);
+	return m;
+}
+
+static void not_suspended(struct agent *a)
+{
+	AUTOFREE char *folder = agent_sleep_folder(a), *part = xasprintf("%s.part", folder);
+
+	remove_tree(part, NULL);
+	if (a->err.code == -ENOSPC)
+		err_type(&a->err, 507, "disk-full");
+	err_context(&a->err, "agent '%s' cannot be suspended", a->rec.name);
+	if (a->vm)
+		vm_continue(a->vm);
+	agent_feed(a, INPUT_ERROR);
+}
+
+static void on_slept(void *data, const struct vm_saved *saved, const struct err *err)
+{
+	struct agent *a = data;
+	AUTOFREE char *folder = agent_sleep_folder(a), *part = xasprintf("%s.part", folder);
+	cJSON *m;
+	int r;
+
+	if (err) {
+		a->err = *err;
+		not_suspended(a);
+		return;
+	}
+	m = agent_manifest(a, "sleep");
+	cJSON_AddItemToObject(m, "memory", memory_json(a, saved));
+	r = snapshot_publish(part, folder, m, &a->err);
+	cJSON_Delete(m);
+	if (r < 0)
+		not_suspended(a);
+	else
+		vm_end_saved(a->vm);
+}
+
+static void on_sleep_captured(void *data)
+{
+}
+
+void agent_suspend(struct agent *a)
+{
+	AUTOFREE char *folder = agent_sleep_folder(a), *part = xasprintf("%s.part", folder);
+	const struct vm_save_callbacks cb = {on_sleep_captured, on_slept, a};
+
+	a->err = (struct err){0};
+	if (snapshot_make_part(part, &a->err) < 0 || vm_save(a->vm, part, &cb, &a->err) < 0)
+		not_suspended(a);
+}
+
+int agent_push_disk(struct agent *a, const char *disk)
+{
+	struct agent_record was = a->rec;
+	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]"),
+	      *one = cJSON_CreateObject();
+	struct err err;
+	int r;
+
+	cJSON_AddStringToObject(one, "name", a->rec.disk);
+	cJSON_AddStringToObject(one, "digest", "");
+	cJSON_AddItemToArray(layers, one);
+	a->rec.layers = cJSON_PrintUnformatted(layers);
+	cJSON_Delete(layers);
+	snprintf(a->rec.disk, sizeof(a->rec.disk), "%s", disk);
+	r = store_agent_save(a->all->o.store, &a->rec, &err);
+	if (r < 0) {
+		log_error("%s: %s", a->rec.name, err.msg);
+		free(a->rec.layers);
+		a->rec = was;
+		return r;
+	}
+	free(was.layers);
+	return 0;
+}
+
+/* Ends the operation: with a manifest, or why not. */
+static void finish(struct agent_save *s, const cJSON *manifest, const struct err *err)
+{
+	struct agent *a = s->a;
+
+	a->save = NULL;
+	verify_cancel(s->verifying);
+	if (err)
+		remove_tree(s->part, NULL);
+	if (err && !s->switched)
+		agent_folder_sweep(a);
+	s->done(s->data, a, manifest, err);
+	cJSON_Delete(s->saved);
+	free(s->part);
+	free(s);
+}
+
+void agent_save_abort(struct agent *a, const struct err *why)
+{
+	if (a->save)
+		finish(a->save, NULL, why);
+}
+
+/* The digests that were not known, into the record and the manifest. */
+static void take_digests(struct agent *a, const struct verify_file *files, size_t n)
+{
+	cJSON *layers = cJSON_Parse(a->rec.layers), *one;
+	size_t i = 0;
+
+	cJSON_ArrayForEach (one, layers) {
+		if (i < n)
+			cJSON_ReplaceItemInObject(
+				one, "digest", cJSON_CreateString(files[i++].digest));
+	}
+	free(a->rec.layers);
+	a->rec.layers = cJSON_PrintUnformatted(layers);
+	cJSON_Delete(layers);
+}
+
+static int publish(struct agent_save *s, cJSON *m, struct err *err)
+{
+	struct agent *a = s->a;
+	AUTOFREE char *own = agent_folder(a),
+		      *folder = path_in(a->all->state, "snapshots/%s", s->id);
+	int r;
+
+	cJSON_AddStringToObject(m, "id", s->id);
+	cJSON_AddStringToObject(m, "tag", s->tag);
+	cJSON_AddNumberToObject(m, "pause_ms", (double)s->pause_ms);
+	cJSON_AddItemToObject(m, "layers", cJSON_Parse(a->rec.layers));
+	if (s->saved)
+		cJSON_AddItemToObject(m, "memory", steal(&s->saved));
+	r = snapshot_link_base(own, s->part, m, err);
+	if (r == 0)
+		r = snapshot_publish(s->part, folder, m, err);
+	if (r < 0)
+		return r;
+	snprintf(a->rec.head, sizeof(a->rec.head), "%s", s->id);
+	agent_save(a);
+	return 0;
+}
+
+static void on_digests(void *data, const struct verify_file *files, size_t n, const struct err *err)
+{
+	struct agent_save *s = data;
+	cJSON *m = agent_manifest(s->a, "snapshot");
+	struct err why;
+
+	s->verifying = NULL;
+	if (!err)
+		take_digests(s->a, files, n);
+	if (!err && publish(s, m, &why) < 0)
+		err = &why;
+	finish(s, err ? NULL : m, err);
+	cJSON_Delete(m);
+}
+
+/* Everything is written but the digests. */
+static void seal(struct agent_save *s)
+{
+	struct agent *a = s->a;
+	struct verify_file files[VERIFY_FILES_MAX];
+	cJSON *layers = cJSON_Parse(a->rec.layers), *one;
+	size_t n = 0;
+
+	cJSON_ArrayForEach (one, layers) {
+		files[n].path = path_in(
+			a->all->state, "agents/%s/%s.qcow2", a->rec.id, json_str(one, "name", ""));
+		snprintf(files[n].digest, sizeof(files[n].digest), "%s",
+			json_str(one, "digest", ""));
+		n++;
+	}
+	cJSON_Delete(layers);
+	s->verifying = verify_files(a->all->verifier, files, n, on_digests, s);
+	while (n > 0)
+		free(files[--n].path);
+}
+
+/* The record and the old file: from now on it is a layer. */
+static int leave_disk(struct agent_save *s, struct err *err)
+{
+	struct agent *a = s->a;
+	AUTOFREE char *old = path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, a->rec.disk);
+
+	if (agent_push_disk(a, s->disk) < 0)
+		return err_set(err, EIO, "the record of '%s' could not be written", a->rec.name);
+	s->switched = true;
+	return disk_freeze(old, err);
+}
+
+static void go_on(struct agent_save *s)
+{
+	s->pause_ms = now_ms() - s->began;
+	vm_continue(s->a->vm);
+	agent_feed(s->a, INPUT_SAVED);
+}
+
+static void on_disk_switched(void *data, const struct err *err)
+{
+	struct agent_save *s = data;
+	struct err why;
+
+	if (err)
+		why = *err;
+	else if (leave_disk(s, &why) < 0)
+		err = &why;
+	go_on(s);
+	if (err)
+		finish(s, NULL, &why);
+	else if (s->filled || !s->memory)
+		seal(s);
+}
+
+static void on_captured(void *data)
+{
+	struct agent_save *s = data;
+
+	vm_switch_disk(s->a->vm, s->disk, on_disk_switched, s);
+}
+
+static void on_saved(void *data, const struct vm_saved *saved, const struct err *err)
+{
+	struct agent_save *s = data;
+	struct err why;
+
+	if (err) {
+		why = *err;
+		if (s->a->phase == PHASE_SAVING && !s->switched)
+			go_on(s);
+		finish(s, NULL, &why);
+		return;
+	}
+	s->saved = memory_json(s->a, saved);
+	s->filled = true;
+	if (s->switched)
+		seal(s);
+}
+
+static int save_running(struct agent_save *s, struct err *err)
+{
+	const struct vm_save_callbacks cb = {on_captured, on_saved, s};
+	int r = 0;
+
+	if (s->memory)
+		r = vm_save(s->a->vm, s->part, &cb, err);
+	if (r < 0)
+		return r;
+	agent_feed(s->a, INPUT_SAVE);
+	if (!s->memory)
+		on_captured(s);
+	return 0;
+}
+
+/* The memory of a sleeping agent, for the snapshot and for the agent with its new disk. */
+static int share_sleep(struct agent_save *s, struct err *err)
+{
+	struct agent *a = s->a;
+	AUTOFREE char *from = agent_sleep_folder(a),
+		      *to = path_in(a->all->state, "agents/%s/sleep.%s", a->rec.id, s->disk),
+		      *part = xasprintf("%s.part", to);
+	cJSON *m = snapshot_read(from, err);
+	int r = m ? 0 : -EBADMSG;
+
+	if (r == 0)
+		r = snapshot_make_part(part, err);
+	if (r == 0)
+		r = snapshot_link_memory(from, part, m, err);
+	if (r == 0)
+		r = snapshot_publish(part, to, m, err);
+	if (r == 0 && s->memory)
+		r = snapshot_link_memory(from, s->part, m, err);
+	if (r == 0 && s->memory)
+		s->saved = cJSON_Duplicate(json_get(m, "memory"), true);
+	cJSON_Delete(m);
+	return r;
+}
+
+static int save_at_rest(struct agent_save *s, struct err *err)
+{
+	bool asleep = s->a->phase == PHASE_SUSPENDED;
+	int r = asleep ? share_sleep(s, err) : 0;
+
+	if (r == 0)
+		r = leave_disk(s, err);
+	if (r < 0)
+		return r;
+	agent_folder_sweep(s->a);
+	seal(s);
+	return 0;
+}
+
+static int check(const struct agent *a, const char *tag, struct err *err)
+{
+	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
+	int n = cJSON_GetArraySize(layers);
+
+	cJSON_Delete(layers);
+	if (a->phase != PHASE_RUNNING && a->phase != PHASE_SUSPENDED && a->phase != PHASE_STOPPED) {
+		err_set(err, EBUSY, "agent '%s' is %s", a->rec.name, agent_phase_name(a->phase));
+		err_hint(err, "wait until that is done");
+		return err_type(err, 409, "wrong-state");
+	}
+	if (a->save) {
+		err_set(err, EBUSY, "a snapshot of '%s' is being made already", a->rec.name);
+		return err_type(err, 409, "wrong-state");
+	}
+	if (n >= SNAPSHOT_LAYERS_MAX - 1) {
+		err_set(err, EMFILE, "the disk of '%s' stands on %d layers, which is the most",
+			a->rec.name, n);
+		return err_type(err, 409, "limit-reached");
+	}
+	if (strlen(tag) >= sizeof(a->save->tag)) {
+		err_set(err, EINVAL, "a tag has at most 79 bytes");
+		return err_type(err, 400, "invalid-request");
+	}
+	return 0;
+}
+
+static int begin(struct agent_save *s, struct err *err)
+{
+	struct agent *a = s->a;
+	AUTOFREE char *disk = path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, s->disk),
+		      *on = xasprintf("%s.qcow2", a->rec.disk);
+	int r = snapshot_make_part(s->part, err);
+
+	if (r == 0)
+		r = disk_make(disk, on, a->rec.disk_gib, a->rec.slot, err);
+	s->began = now_ms();
+	if (r == 0)
+		r = a->phase == PHASE_RUNNING ? save_running(s, err) : save_at_rest(s, err);
+	if (r == -ENOSPC)
+		err_type(err, 507, "disk-full");
+	return r;
+}
+
+int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn *done, void *data,
+	struct err *err)
+{
+	struct agent_save *s;
+	int r = check(a, tag, err);
+
+	if (r < 0)
+		return r;
+	s = a->save = xcalloc(1, sizeof(*s));
+	s->a = a;
+	s->memory = memory && a->phase != PHASE_STOPPED;
+	s->done = done;
+	s->data = data;
+	make_id(SNAPSHOT_ID_PREFIX, s->id);
+	make_id("d_", s->disk);
+	snprintf(s->tag, sizeof(s->tag), "%s", tag);
+	s->part = path_in(a->all->state, "snapshots/.new-%s", s->id);
+	r = begin(s, err);
+	if (r < 0) {
+		a->save = NULL;
+		remove_tree(s->part, NULL);
+		agent_folder_sweep(a);
+		cJSON_Delete(s->saved);
+		free(s->part);
+		free(s);
+	}
+	return r;
+}
