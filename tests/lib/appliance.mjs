@@ -234,7 +234,7 @@ export class Appliance {
   }
 }
 
-/** What an appliance must not leave behind: taps, namespaces pinned, mounts, cgroups, processes of its own. */
+/** What an appliance must not leave behind: taps, mounts, processes of its own. */
 export function remains(state) {
   const left = [];
   for (const p of processes()) {
@@ -245,7 +245,7 @@ export function remains(state) {
     const name = line.split(':')[0].trim();
     if (name && !['lo', 'uplink'].includes(name)) left.push(`device ${name}`);
   }
-  return [...left, ...cgroups().map((c) => `cgroup ${c}`)];
+  return left;
 }
 
 /** Every file that has an agent's id in its name, wherever berth could have left one, and every process that holds one of its namespaces. */
@@ -282,10 +282,10 @@ function descriptors(pid) {
   }
 }
 
-/** Folders of berth's in any cgroup hierarchy. */
-export function cgroups() {
-  const out = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', '*berth*'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-  return out.split('\n').filter(Boolean);
+/** The folders of a running appliance in the cgroup hierarchies. */
+export function cgroups(state) {
+  const lines = fs.readFileSync(path.join(state, 'run/cgroups'), 'utf8').trim().split('\n');
+  return lines.map((l) => /\/.*/.exec(l)[0]);
 }
 
 /** Takes the namespaces that only exist as long as somebody holds them: the net namespaces of all live processes. */
