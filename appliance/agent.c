@@ -35,6 +35,7 @@ int agents_new(struct agents **ret, const struct agents_options *o, struct err *
 	all->state = xstrdup(o->state);
 	all->verifier = verifier_new(o->loop);
 	all->templates = templates_new(all);
+	all->idle_timer = watch_timer_new(o->loop, agents_look_for_idle, all);
 	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
 	r = store_agents(o->store, load_agent, all, err);
 	for (struct agent *a = all->first; a && r == 0; a = a->next)
@@ -56,6 +57,7 @@ void agents_free(struct agents *all)
 	while (all->first)
 		agent_free(all->first);
 	watch_timer_free(all->egress_timer);
+	watch_timer_free(all->idle_timer);
 	templates_free(all->templates);
 	verifier_free(all->verifier);
 	watch_timer_free(all->shutdown_timer);

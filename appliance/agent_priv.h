@@ -11,6 +11,8 @@
 #define START_STAGGER_MS 300 /* between the starts of agents after a start of the daemon */
 #define POLICY_TIMEOUT_MS 20000
 #define BOOT_TIMEOUT_MS 180000
+#define ADMIT_LOOK_MS 500 /* between looks at whether the host has room */
+#define ADMIT_MAX_MS 30000
 #define LOG_BURST 100 /* lines of one guest's log at once, and a second */
 #define LOG_RATE 20
 #define INPUTS_MAX 8
@@ -59,8 +61,10 @@ struct agent {
 	char rewind[64];          /* the snapshot to go back to */
 	bool woke;                /* this life came from memory; until the guest is ready */
 	enum agent_input
-		after_wake; /* INPUT_STOP or INPUT_RESTART once it is awake, else INPUT_START */
-	uint64_t active_at; /* ms: the last request for it */
+		after_wake;    /* INPUT_STOP or INPUT_RESTART once it is awake, else INPUT_START */
+	uint64_t waits_since;  /* ms: for memory of the host */
+	unsigned promised_mib; /* what it was let start with */
+	uint64_t active_at;    /* ms: the last request for it */
 	uint64_t memory, memory_at; /* of QEMU, looked at not more often than every 5 s */
 };
 
@@ -89,6 +93,7 @@ struct agents {
 	unsigned n_connecting;
 	struct verifier *verifier;
 	struct templates *templates;
+	struct watch_timer *idle_timer;
 };
 
 /* agent.c */
@@ -174,6 +179,12 @@ void agent_save_abort(struct agent *a, const struct err *why);
 struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify_done_fn *done);
 /* Makes disk and memory those of a->rewind. */
 int agent_rewind(struct agent *a, struct err *err);
+
+/* agent_admit.c: may it start now? 503 host-busy if the host has no memory for it. */
+int agent_admit(struct agent *a, struct err *err);
+
+/* agent_idle.c: of the timer; data is the agents. Starts it again. */
+void agents_look_for_idle(void *data);
 
 /* agent_egress.c */
 void agent_egress_add(struct agent *a, const cJSON *entry);

@@ -195,6 +195,7 @@ void agents_recover(struct agents *all)
 	sweep(all, "run/ns");
 	sweep(all, "run/agents");
 	sweep(all, "agents");
+	agents_look_for_idle(all);
 }
 
 static bool rests(const struct agent *a)

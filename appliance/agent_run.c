@@ -147,18 +147,35 @@ static void on_image(void *data, const struct err *err)
 	image_checked(a, err ? err->code : 0);
 }
 
-static void do_prepare(struct agent *a)
+/* Once the host has room for it. */
+static void begin_prepare(struct agent *a)
 {
-	int r;
+	int r = agent_admit(a, &a->err);
 
-	if (!streq(a->rec.state, "creating") && !streq(a->rec.state, "suspended"))
-		agent_set_state(a, "stopped", "");
-	agent_event(a, "agent.starting", NULL, "%s", "");
+	if (r < 0 && now_ms() - a->waits_since < ADMIT_MAX_MS) {
+		agent_tell_askers(a, "memory", "waiting for memory of the host");
+		watch_timer_start(a->timer, ADMIT_LOOK_MS);
+		return;
+	}
+	if (r < 0) {
+		agent_failed(a);
+		return;
+	}
+	a->err = (struct err){0};
 	r = image_check(a->all->o.images, a->rec.image, on_image, a, &a->image_wait, &a->err);
 	if (r == 0)
 		agent_tell_askers(a, "image", "checking the image");
 	else
 		image_checked(a, r);
+}
+
+static void do_prepare(struct agent *a)
+{
+	if (!streq(a->rec.state, "creating") && !streq(a->rec.state, "suspended"))
+		agent_set_state(a, "stopped", "");
+	agent_event(a, "agent.starting", NULL, "%s", "");
+	a->waits_since = now_ms();
+	begin_prepare(a);
 }
 
 static void on_policy_up(void *data)
@@ -332,6 +349,13 @@ static void do_kill(struct agent *a)
 	vm_kill(a->vm);
 }
 
+static void end_policy(struct agent *a)
+{
+	policy_link_end(a->link);
+	a->link = NULL;
+	policy_kill_left(a->all->state, a->rec.id);
+}
+
 void agent_clean(struct agent *a)
 {
 	AUTOFREE char *run = path_in(a->all->state, "run/agents/%s", a->rec.id);
@@ -411,8 +435,25 @@ static void do_backoff(struct agent *a)
 	agent_answer(a, MASK_START, a, &err);
 }
 
+/* It could not be woken, and may be another time. Connections into its namespace live on. */
+static void do_stay_asleep(struct agent *a)
+{
+	end_policy(a);
+	watch_timer_stop(a->timer);
+	a->phase = PHASE_SUSPENDED;
+	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
+	agent_set_state(a, "suspended", a->err.msg);
+	agent_event(a, "agent.suspended", NULL, "it was not woken: %s", a->err.msg);
+	agent_answer(a, MASK_START | MASK_STOP | MASK_SUSPEND, a, &a->err);
+}
+
 static void do_fail(struct agent *a, enum agent_input input)
 {
+	if (agent_sleeps(a) && !streq(a->err.type, "snapshot-damaged") &&
+		!streq(a->rec.state, "creating")) {
+		do_stay_asleep(a);
+		return;
+	}
 	agent_clean(a);
 	if (input == INPUT_ENDED_GIVE_UP) {
 		crashed_error(a, &a->err, "; it crashed too often and is not restarted");
@@ -430,9 +471,7 @@ static void do_asleep(struct agent *a)
 	struct agent_asker *one = a->askers;
 
 	watch_timer_stop(a->timer);
-	policy_link_end(a->link);
-	a->link = NULL;
-	policy_kill_left(a->all->state, a->rec.id);
+	end_policy(a);
 	while (one && !(MASK_START & 1u << one->ask))
 		one = one->next;
 	memcpy(a->rec.wanted, one ? "run" : "stop", one ? sizeof("run") : sizeof("stop"));
@@ -596,6 +635,9 @@ static void on_timer(void *data)
 	switch ((int)a->phase) {
 	case PHASE_BACKOFF:
 		agent_feed(a, INPUT_TIMER);
+		return;
+	case PHASE_PREPARE:
+		begin_prepare(a);
 		return;
 	case PHASE_BROWSER:
 		agent_feed(a, INPUT_BROWSER_LATE);

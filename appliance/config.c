@@ -145,6 +145,8 @@ static const struct key keys[] = {
 		"seconds a guest gets to power off"},
 	{"agent", "browser_timeout", AT(browser_timeout_s), parse_number, 1, 600, "60",
 		"seconds a start waits for the browser"},
+	{"host", "memory_reserve", AT(memory_reserve_mib), parse_number, 0, 1 << 20, "512",
+		"MiB of the host's memory to keep free: starts and wake-ups wait for it"},
 	{"policy", "private_networks", AT(private_networks), parse_networks, 0, 20, "",
 		"networks that are not public and that agents may reach all the same, by names "
 		"their rules allow"},

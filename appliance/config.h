@@ -18,6 +18,7 @@ struct config {
 	unsigned memory_mib, cpus, disk_gib; /* of a new agent that does not say */
 	char on_crash[8];                    /* "restart" or "stop" */
 	unsigned idle_suspend_s;             /* of a new agent that does not say; 0 never */
+	unsigned memory_reserve_mib;         /* of the host's memory that no start may touch */
 	unsigned warm;                       /* new agents begin from a warm template */
 	unsigned stop_timeout_s;             /* for a guest to power off before QEMU is killed */
 	unsigned browser_timeout_s; /* for the browser to come up before a start is called done */
