@@ -68,6 +68,10 @@ test('up takes the place of a dead supervisor', { timeout: 60000 }, async (t) =>
 	assert.ok(alive(o.pid('up')) && alive(o.pid('berthd')) && alive(o.pid('gateway')));
 	assertGone([o.was.berthd, o.was.gateway]);
 	assert.match((await berth(['up'], { env: o.env })).out, /up already/);
+	const { listen } = JSON.parse(up.out); // port 0 was asked for
+	assert.match(listen, /^127\.0\.0\.1:[1-9]\d*$/);
+	assert.equal((await fetch(`http://${listen}/healthz`)).status, 200);
+	assert.equal(JSON.parse((await berth(['status', '--json'], { env: o.env })).out).listen, listen);
 	assert.match((await berth(['down'], { env: o.env })).out, /^berth is down$/m);
 	assertNothingLeft(o);
 });
