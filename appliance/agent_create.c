@@ -194,6 +194,7 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 	snprintf(rec.name, sizeof(rec.name), "%s", name);
 	snprintf(rec.on_crash, sizeof(rec.on_crash), "%s", on_crash);
 	rec.labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup("{}");
+	rec.idle_suspend = (unsigned)json_int(args, "idle_suspend", all->o.config->idle_suspend_s);
 	snprintf(rec.parent, sizeof(rec.parent), "%s", json_str(o->manifest, "id", ""));
 	agent_origin_record(&rec, o->manifest);
 	a = make(all, &rec, rules, by, err);
@@ -205,8 +206,8 @@ static int create_from(struct agents *all, const cJSON *args, const char *by,
 {
 	static const char *const fixed[] = {"image", "memory_mib", "cpus", "disk_gib"};
 	const char *from = json_str(args, "from", "");
-	AUTOFREE char *folder = path_in(all->state, "snapshots/%s", from);
-	struct agent_origin o = {.folder = folder};
+	AUTOFREE char *folder = NULL;
+	struct agent_origin o = {0};
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
@@ -216,6 +217,7 @@ static int create_from(struct agents *all, const cJSON *args, const char *by,
 		return err_type(err, 400, "invalid-request");
 	}
 	o.manifest = snapshots_get(all, from, err);
+	o.folder = folder = path_in(all->state, "snapshots/%s", json_str(o.manifest, "id", ""));
 	r = o.manifest ? agent_fork(all, &o, args, by, asker, err) : -ENOENT;
 	cJSON_Delete((cJSON *)o.manifest);
 	return r;

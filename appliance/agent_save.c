@@ -27,7 +27,7 @@
 
 struct agent_save {
 	struct agent *a;
-	char id[64], tag[80], disk[64]; /* disk: what the guest writes from now on */
+	char id[64], tag[SNAPSHOT_TAG_MAX], disk[64]; /* disk: what the guest writes from now on */
 	char *part;
 	bool memory, switched, filled; /* filled: device and pages are in the part */
 	cJSON *saved;                  /* the manifest's memory */
@@ -370,6 +370,21 @@ static int save_at_rest(struct agent_save *s, struct err *err)
 	return 0;
 }
 
+/* A tag stands where an id does, in paths too, and is never taken for one. */
+static int check_tag(const char *tag, struct err *err)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+	if (strlen(tag) < SNAPSHOT_TAG_MAX && tag[strspn(tag, allowed)] == 0 &&
+		!starts_with(tag, SNAPSHOT_ID_PREFIX))
+		return 0;
+	err_set(err, EINVAL, "'%.80s' is not a tag for a snapshot", tag);
+	err_hint(err, "a tag is 1 to %d of a-z, A-Z, 0-9, '.', '_' and '-', not starting with %s",
+		SNAPSHOT_TAG_MAX - 1, SNAPSHOT_ID_PREFIX);
+	return err_type(err, 400, "invalid-request");
+}
+
 static int check(const struct agent *a, const char *tag, struct err *err)
 {
 	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
@@ -390,11 +405,7 @@ static int check(const struct agent *a, const char *tag, struct err *err)
 			a->rec.name, n);
 		return err_type(err, 409, "limit-reached");
 	}
-	if (strlen(tag) >= sizeof(a->save->tag)) {
-		err_set(err, EINVAL, "a tag has at most 79 bytes");
-		return err_type(err, 400, "invalid-request");
-	}
-	return 0;
+	return check_tag(tag, err);
 }
 
 static int begin(struct agent_save *s, struct err *err)

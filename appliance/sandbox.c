@@ -253,7 +253,8 @@ static int outcome(int pipe_fd, pid_t pid, struct err *err)
 	report.step[sizeof(report.step) - 1] = 0;
 	err_set(err, report.error, "cannot start QEMU: %s: %s", report.step,
 		strerror(report.error));
-	if (report.error == ENOENT && starts_with(report.step, QEMU_BINARY)) {
+	if ((report.error == ENOENT || report.error == EACCES) &&
+		starts_with(report.step, QEMU_BINARY)) {
 		err_hint(err, "install QEMU (apt-get install qemu-system-x86; on Debian 12 from "
 			      "bookworm-backports)");
 		return err_type(err, 503, "qemu-missing");

@@ -28,6 +28,7 @@
  */
 #define SNAPSHOT_ID_PREFIX "sn_"
 #define SNAPSHOT_LAYERS_MAX 64
+#define SNAPSHOT_TAG_MAX 80 /* with the zero at the end */
 #define SNAPSHOT_ZERO_BASE "m_zero"
 
 /* A folder's manifest, its shape checked; the caller's to delete. NULL and err: -ENOENT when there

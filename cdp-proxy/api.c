@@ -17,6 +17,7 @@
 
 #define AGENTS "/v1/agents"
 #define AGENT AGENTS "/{a}"
+#define IDLE_MAX (30 * 86400) /* s */
 #define MEMBERS(m) .members = (m), .n_members = ARRAY_SIZE(m)
 
 static const struct json_member create_members[] = {
@@ -29,12 +30,25 @@ static const struct json_member create_members[] = {
 	{"labels", JSON_STRING_MAP, false, 0, 64},
 	{"on_crash", JSON_STRING, false, 1, 16},
 	{"start", JSON_BOOL, false, 0, 0},
+	{"from", JSON_STRING, false, 1, 79},
+	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
 };
 static const struct json_member update_members[] = {
 	{"labels", JSON_STRING_MAP, false, 0, 64},
 	{"on_crash", JSON_STRING, false, 1, 16},
 	{"memory_mib", JSON_INTEGER, false, 256, 65536},
 	{"cpus", JSON_INTEGER, false, 1, 16},
+	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
+};
+static const struct json_member snapshot_members[] = {
+	{"tag", JSON_STRING, false, 0, 79},
+	{"memory", JSON_BOOL, false, 0, 0},
+};
+static const struct json_member restore_members[] = {{"snapshot", JSON_STRING, true, 1, 79}};
+static const struct json_member fork_members[] = {
+	{"names", JSON_STRINGS, false, 1, 100},
+	{"count", JSON_INTEGER, false, 1, 100},
+	{"snapshot", JSON_STRING, false, 1, 79},
 };
 static const struct json_member stop_members[] = {{"force", JSON_BOOL, false, 0, 0}};
 static const struct json_member policy_set_members[] = {
@@ -80,6 +94,23 @@ static const struct route routes[] = {
 		.summary = "Stop an agent; its disk stays"},
 	{"POST", AGENT "/restart", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
 		.op = "agent.restart", .summary = "Stop and start an agent"},
+	{"POST", AGENT "/suspend", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
+		.op = "agent.suspend",
+		.summary = "Put an agent to sleep; its memory goes to its disk"},
+	{"POST", AGENT "/resume", ROLE_AGENT, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
+		.op = "agent.resume", .summary = "Wake an agent"},
+	{"POST", AGENT "/snapshots", ROLE_ADMIN, ROUTE_LONG | ROUTE_JSON | ROUTE_CREATED, op_serve,
+		.op = "agent.snapshot", MEMBERS(snapshot_members),
+		.summary = "Take a snapshot of an agent"},
+	{"GET", AGENT "/snapshots", ROLE_VIEWER, 0, op_serve, .op = "snapshot.list",
+		.summary = "An agent's snapshots"},
+	{"POST", AGENT "/restore", ROLE_ADMIN, ROUTE_LONG | ROUTE_AGENT | ROUTE_JSON, op_serve,
+		.op = "agent.restore", MEMBERS(restore_members),
+		.summary = "Put an agent back to one of its snapshots"},
+	{"POST", AGENT "/fork", ROLE_ADMIN,
+		ROUTE_LONG | ROUTE_JSON | ROUTE_CREATED | ROUTE_ALL_AGENTS, op_serve,
+		.op = "agent.fork", MEMBERS(fork_members),
+		.summary = "New agents that begin where this one is"},
 	{"POST", AGENT "/open", ROLE_AGENT, ROUTE_JSON, open_serve, .summary = "Open a URL"},
 	{"GET", AGENT "/screenshot", ROLE_VIEWER, 0, screenshot_serve,
 		.summary = "A picture of the page"},
@@ -107,6 +138,12 @@ static const struct route routes[] = {
 		.summary = "An agent's events"},
 	{"GET", "/v1/events", ROLE_ADMIN, ROUTE_ALL_AGENTS, events_serve, .op = "events.list",
 		.summary = "All events"},
+	{"GET", "/v1/snapshots", ROLE_VIEWER, ROUTE_ALL_AGENTS, op_serve, .op = "snapshot.list",
+		.summary = "All snapshots"},
+	{"GET", "/v1/snapshots/{id}", ROLE_VIEWER, ROUTE_ALL_AGENTS, op_serve, .op = "snapshot.get",
+		.id_arg = "snapshot", .summary = "One snapshot"},
+	{"DELETE", "/v1/snapshots/{id}", ROLE_ADMIN, ROUTE_EMPTY | ROUTE_ALL_AGENTS, op_serve,
+		.op = "snapshot.remove", .id_arg = "snapshot", .summary = "Remove a snapshot"},
 	{"GET", "/v1/images", ROLE_VIEWER, 0, op_serve, .op = "image.list",
 		.summary = "Guest images"},
 	{"DELETE", "/v1/images/{id}", ROLE_ADMIN, ROUTE_LONG | ROUTE_EMPTY | ROUTE_ALL_AGENTS,

@@ -47,7 +47,7 @@ static void add_all_urls(const struct op *op, cJSON *answer)
 	if (op->m->route->flags & ROUTE_AGENT)
 		api_add_urls(answer, op->m);
 	cJSON_ArrayForEach (agent, cJSON_GetObjectItemCaseSensitive(answer, "agents")) {
-		if (streq(op->m->route->op, "agent.list"))
+		if (streq(op->m->route->op, "agent.list") || streq(op->m->route->op, "agent.fork"))
 			api_add_urls(agent, op->m);
 	}
 }

@@ -1,5 +1,7 @@
 // Two agents at once see neither each other's cookies, nor files, nor network, nor sockets.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
@@ -99,8 +101,10 @@ test('processes: each QEMU has a user of its own and cannot see the other agent'
     assert.doesNotMatch(seen, new RegExp(other.id));
     assert.doesNotMatch(seen, /berth\.db|control\.sock|api\.sock/);
     const top = (await run('ls', [`/proc/${pid}/root/`])).stdout.toString().trim().split('\n');
-    assert.deepEqual(top.filter((n) => !['agent', 'dev', 'etc', 'image', 'lib', 'lib64', 'usr'].includes(n)), []);
+    assert.deepEqual(top.filter((n) => !['agent', 'dev', 'device', 'etc', 'image', 'lib', 'lib64', 'memory', 'usr'].includes(n)), []);
     assert.equal((await run('ls', [`/proc/${pid}/root/etc`])).stdout.toString(), 'ld.so.cache\n');
+    const mounts = fs.readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n').map((l) => l.split(' '));
+    for (const m of mounts.filter((m) => ['/image', '/memory', '/device', '/usr'].some((p) => `${m[4]}/`.startsWith(`${p}/`)))) assert.match(m[5], /^ro/, m.join(' '));
     const status = (await run('cat', [`/proc/${pid}/status`])).stdout.toString();
     assert.match(status, /NoNewPrivs:\s+1/);
     assert.match(status, /CapEff:\s+0000000000000000/);
@@ -111,10 +115,21 @@ test('processes: each QEMU has a user of its own and cannot see the other agent'
 });
 
 test("an agent's disk is its own user's alone", { timeout: 60000 * SLOW }, async () => {
-  const [l, r] = await Promise.all(['left', 'right'].map(async (n) => (await run('stat', ['-c', '%u %a', `${a.state}/agents/${agents[n].id}`])).stdout.toString().trim()));
-  assert.match(l, / 700$/);
-  assert.match(r, / 700$/);
-  assert.notEqual(l, r);
+  const owners = [];
+  for (const name of ['left', 'right']) {
+    const folder = `${a.state}/agents/${agents[name].id}`;
+    const { mode: access } = fs.statSync(folder);
+    assert.equal(access & 0o066, 0, `${folder} can be listed or written by others`);
+    const files = fs.readdirSync(folder).map((f) => ({ f, st: fs.lstatSync(path.join(folder, f)) }));
+    const own = files.filter(({ st }) => st.isFile() && st.mode & 0o200);
+    assert.equal(own.length, 1, files.map(({ f }) => f).join(' ')); // one that is written
+    assert.equal(own[0].st.mode & 0o777, 0o600);
+    for (const { f, st } of files) assert.equal(st.mode & 0o022, 0, `${f} can be written by others`);
+    const qemu = fs.readFileSync(`/proc/${(await a.pids(agents[name])).qemu}/status`, 'utf8');
+    assert.equal(Number(/Uid:\s+(\d+)/.exec(qemu)[1]), own[0].st.uid);
+    owners.push(own[0].st.uid);
+  }
+  assert.notEqual(owners[0], owners[1]);
 });
 
 test("one agent's token does not open the other", { timeout: 60000 * SLOW }, async () => {

@@ -47,6 +47,44 @@ test('an op gets its arguments and who asked', async () => {
   assert.equal((await w.get('/v1/agents/demo/policy/log?limit=-1')).status, 400);
 });
 
+test('sleep and snapshots: each route is its op, with its arguments, for its role', async () => {
+  const routes = [
+    ['POST', '/v1/agents/demo/suspend', undefined, 'agent-token', 'agent.suspend', { agent: 'demo' }],
+    ['POST', '/v1/agents/demo/resume', {}, 'agent-token', 'agent.resume', { agent: 'demo' }],
+    ['POST', '/v1/agents/demo/snapshots', { tag: 'a', memory: false }, 'admin-token', 'agent.snapshot', { tag: 'a', memory: false, agent: 'demo' }, 201],
+    ['GET', '/v1/agents/demo/snapshots', undefined, 'viewer-token', 'snapshot.list', { agent: 'demo' }],
+    ['POST', '/v1/agents/demo/restore', { snapshot: 'sn_a' }, 'admin-token', 'agent.restore', { snapshot: 'sn_a', agent: 'demo' }],
+    ['POST', '/v1/agents/demo/fork', { names: ['x', 'y'] }, 'admin-token', 'agent.fork', { names: ['x', 'y'], agent: 'demo' }, 201],
+    ['POST', '/v1/agents/demo/fork', { count: 5, snapshot: 'a' }, 'admin-token', 'agent.fork', { count: 5, snapshot: 'a', agent: 'demo' }, 201],
+    ['GET', '/v1/snapshots', undefined, 'all-viewer-token', 'snapshot.list', {}],
+    ['GET', '/v1/snapshots/sn_a', undefined, 'all-viewer-token', 'snapshot.get', { snapshot: 'sn_a' }],
+    ['POST', '/v1/agents', { name: 'n', from: 'a', idle_suspend: 0 }, 'admin-token', 'agent.create', { name: 'n', from: 'a', idle_suspend: 0 }, 201],
+  ];
+  for (const [method, where, json, token, op, args, status = 200] of routes) {
+    const r = await w.request(method, where, { json, token });
+    assert.deepEqual([r.status, r.json.op, r.json.args], [status, op, args], `${method} ${where}`);
+  }
+  assert.equal((await w.request('DELETE', '/v1/snapshots/sn_a')).status, 204);
+  assert.equal((await w.request('PATCH', '/v1/agents/demo', { json: { idle_suspend: 60 } })).status, 200);
+  assert.equal((await w.request('PATCH', '/v1/agents/demo', { json: { idle_suspend: 2592001 } })).status, 400);
+  for (const [method, where, token] of [['POST', '/v1/agents/demo/suspend', 'viewer-token'], ['POST', '/v1/agents/other/suspend', 'agent-token'],
+    ['POST', '/v1/agents/demo/snapshots', 'agent-token'], ['POST', '/v1/agents/demo/restore', 'agent-token'], ['POST', '/v1/agents/demo/fork', 'agent-token'],
+    ['GET', '/v1/agents/other/snapshots', 'viewer-token'], ['GET', '/v1/snapshots', 'viewer-token'], ['GET', '/v1/snapshots/sn_a', 'viewer-token'],
+    ['DELETE', '/v1/snapshots/sn_a', 'all-viewer-token']])
+    assert.equal((await w.request(method, where, { token, ...(method === 'POST' ? { json: {} } : {}) })).status, 403, `${method} ${where} ${token}`);
+  for (const [where, json] of [['/v1/agents/demo/restore', {}], ['/v1/agents/demo/restore', { snapshot: '' }], ['/v1/agents/demo/fork', { names: 'x' }],
+    ['/v1/agents/demo/fork', { count: 0 }], ['/v1/agents/demo/fork', { count: 101 }], ['/v1/agents/demo/snapshots', { memory: 'no' }],
+    ['/v1/agents/demo/snapshots', { tag: 'a'.repeat(80) }], ['/v1/agents/demo/suspend', { force: true }], ['/v1/agents', { name: 'n', idle_suspend: -1 }]])
+    assert.equal((await w.request('POST', where, { json })).status, 400, JSON.stringify(json));
+  assert.equal((await w.request('DELETE', '/v1/snapshots/a%2Fb')).status, 404);
+});
+
+test('waking an agent can be asked for as events', async () => {
+  const s = follow('/v1/agents/demo/resume', { method: 'POST' });
+  await until('its end', () => s.ended);
+  assert.deepEqual([s.type, s.events.at(-1).event, s.events.at(-1).data.op], ['text/event-stream', 'result', 'agent.resume']);
+});
+
 test('an agent has its urls as this client reaches them', async () => {
   const a = (await w.get('/v1/agents/demo', { headers: { host: `localhost:${w.port}` } })).json;
   assert.deepEqual(a.urls, { cdp: `ws://localhost:${w.port}/v1/agents/demo/cdp`, cdp_http: `http://localhost:${w.port}/v1/agents/demo`,
