@@ -175,8 +175,9 @@ int agent_push_disk(struct agent *a, const char *disk);
 void agent_suspend(struct agent *a);
 /* The guest has ended or the agent goes: a snapshot under way will not be. */
 void agent_save_abort(struct agent *a, const struct err *why);
-/* agent_wake.c: checks the memory file and layers that it sleeps on; done's data is the agent. */
-struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify_done_fn *done);
+/* agent_wake.c: checks the layers that it stands on, and the memory file of the manifest that it
+ * sleeps with (or NULL); done's data is the agent. NULL: there is nothing to check. */
+struct verify *agent_verify(struct agent *a, const cJSON *manifest, verify_done_fn *done);
 /* Makes disk and memory those of a->rewind. */
 int agent_rewind(struct agent *a, struct err *err);
 

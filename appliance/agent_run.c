@@ -81,11 +81,17 @@ void agent_unwakeable(struct agent *a)
 		agent_feed(a, INPUT_UNWARM);
 		return;
 	}
-	err_set(&a->err, EBADMSG, "agent '%s' cannot be woken: %s", a->rec.name, a->end_detail);
-	err_hint(&a->err,
-		"without its memory it boots from its disk: berth stop --force %s && berth start "
-		"%s",
-		a->rec.name, a->rec.name);
+	err_set(&a->err, EBADMSG, "agent '%s' cannot be %s: %s", a->rec.name,
+		agent_sleeps(a) ? "woken" : "started", a->end_detail);
+	if (!agent_sleeps(a))
+		err_hint(&a->err, "go back to a snapshot of it (berth snapshots %s), or remove it",
+			a->rec.name);
+	else
+		err_hint(&a->err,
+			"without its memory it boots from its disk: berth stop --force %s && berth "
+			"start "
+			"%s",
+			a->rec.name, a->rec.name);
 	err_type(&a->err, 409, "snapshot-damaged");
 	agent_failed(a);
 }
@@ -98,7 +104,7 @@ static void prepared(struct agent *a, int result)
 		agent_feed(a, INPUT_PREPARED);
 }
 
-static void on_memory_checked(
+static void on_files_checked(
 	void *data, const struct verify_file *files, size_t n, const struct err *err)
 {
 	struct agent *a = data;
@@ -120,18 +126,18 @@ static void image_checked(struct agent *a, int result)
 		agent_files_ready(a, result);
 }
 
-/* What it sleeps with, if it sleeps, is checked as well. */
+/* What it stands on and sleeps with is checked as well. */
 void agent_files_ready(struct agent *a, int result)
 {
 	struct err err = {0};
 	cJSON *asleep = result < 0 ? NULL : agent_sleep(a, &err);
 
-	if (asleep) {
-		a->verifying = agent_verify_sleep(a, asleep, on_memory_checked);
-	} else if (err.code && err.code != -ENOENT) {
+	if (result >= 0 && (!err.code || err.code == -ENOENT))
+		a->verifying = agent_verify(a, asleep, on_files_checked);
+	if (err.code && err.code != -ENOENT) {
 		snprintf(a->end_detail, sizeof(a->end_detail), "%s", err.msg);
 		agent_unwakeable(a);
-	} else {
+	} else if (!a->verifying) {
 		prepared(a, result);
 	}
 	cJSON_Delete(asleep);

@@ -24,7 +24,7 @@ static void add_file(struct agent *a, struct verify_file *f, const char *name, c
 	snprintf(f->digest, sizeof(f->digest), "%s", digest);
 }
 
-struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify_done_fn *done)
+struct verify *agent_verify(struct agent *a, const cJSON *manifest, verify_done_fn *done)
 {
 	const cJSON *memory = json_get(manifest, "memory"), *one;
 	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
@@ -32,14 +32,15 @@ struct verify *agent_verify_sleep(struct agent *a, const cJSON *manifest, verify
 	struct verify *q;
 	size_t n = 0;
 
-	add_file(a, &files[n++], json_str(memory, "base", ""), "",
-		json_str(memory, "base_digest", ""));
+	if (memory)
+		add_file(a, &files[n++], json_str(memory, "base", ""), "",
+			json_str(memory, "base_digest", ""));
 	cJSON_ArrayForEach (one, layers) {
 		if (n < VERIFY_FILES_MAX && json_str(one, "digest", "")[0])
 			add_file(a, &files[n++], json_str(one, "name", ""), ".qcow2",
 				json_str(one, "digest", ""));
 	}
-	q = verify_files(a->all->verifier, files, n, done, a);
+	q = n > 0 ? verify_files(a->all->verifier, files, n, done, a) : NULL;
 	while (n > 0)
 		free(files[--n].path);
 	cJSON_Delete(layers);
