@@ -95,6 +95,8 @@ int agents_image(struct agents *all, const char *wish, struct image *ret, struct
 
 /* Somebody uses it: it is woken if it sleeps, and not thought idle. */
 void agent_touch(struct agent *a);
+/* The same, but if it sleeps it sleeps on. */
+void agent_seen(struct agent *a);
 
 /* agent_connect: a connection into a guest. */
 struct agent_connection {

@@ -169,11 +169,16 @@ static void attempt(void *data)
 		watch_timer_start(c->timer, TRY_MS);
 }
 
+void agent_seen(struct agent *a)
+{
+	a->active_at = now_ms();
+}
+
 void agent_touch(struct agent *a)
 {
 	struct err err;
 
-	a->active_at = now_ms();
+	agent_seen(a);
 	if ((a->phase == PHASE_SUSPENDED || a->phase == PHASE_SUSPENDING) &&
 		agent_ask(a, INPUT_START, "a request", &nobody, &err) < 0)
 		log_warning("%s: it cannot be woken: %s", a->rec.name, err.msg);

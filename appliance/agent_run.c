@@ -251,7 +251,16 @@ static void tell_running(struct agent *a)
 	cJSON_AddNumberToObject(o, "kernel_ms", a->ready.kernel_ms);
 	cJSON_AddNumberToObject(o, "init_ms", a->ready.init_ms);
 	cJSON_AddBoolToObject(o, "fresh", a->ready.fresh != 0);
+	cJSON_AddNumberToObject(o, "life", a->rec.boots);
 	agent_event(a, "agent.running", o, "%s", "");
+}
+
+static void tell_resumed(struct agent *a)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(o, "life", a->rec.boots);
+	agent_event(a, "agent.resumed", o, "%s", "");
 }
 
 /* A boot's memory stands on nothing. */
@@ -307,7 +316,7 @@ static void do_ready(struct agent *a)
 	a->after_crash = false;
 	agent_set_state(a, "running", "");
 	if (a->woke && !a->warm)
-		agent_event(a, "agent.resumed", NULL, "%s", "");
+		tell_resumed(a);
 	else if (!a->adopted)
 		tell_running(a);
 	if (a->warm)
@@ -506,10 +515,12 @@ static void do_forget(struct agent *a)
 static void do_rewind(struct agent *a)
 {
 	agent_clean(a);
-	if (agent_rewind(a, &a->err) < 0)
+	if (agent_rewind(a, &a->err) < 0) {
 		agent_failed(a);
-	else
+	} else {
+		agent_event(a, "agent.restored", NULL, "%s", a->rec.head);
 		do_prepare(a);
+	}
 }
 
 /* The record goes last: until then a daemon that starts anew goes on here. */

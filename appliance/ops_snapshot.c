@@ -39,7 +39,10 @@ void op_agent_touch(struct daemon *d, struct request *r)
 
 	if (!a)
 		return;
-	agent_touch(a);
+	if (json_bool(request_args(r), "wake", true))
+		agent_touch(a);
+	else
+		agent_seen(a);
 	request_ok(r, NULL, -1);
 }
 
