@@ -10,13 +10,15 @@
 
 #define CLI_COMMANDS_MAX 64
 #define CLI_OPTIONS_MAX 16
-#define CLI_TTL_MAX 315360000LL /* of a token, in seconds: ten years */
-#define CLI_VALUES_MAX 600      /* options given on one line: 256 rules and as many labels fit */
+#define CLI_IDLE_MAX (30 * 86400LL) /* s */
+#define CLI_TTL_MAX 315360000LL     /* of a token, in seconds: ten years */
+#define CLI_VALUES_MAX 600 /* options given on one line: 256 rules and as many labels fit */
 
 /* What an argument or an option's value is, for completion. */
 enum cli_kind {
 	CLI_NOTHING, /* free text */
 	CLI_AGENT,
+	CLI_SNAPSHOT,
 	CLI_FILE,
 	CLI_FOLDER,
 	CLI_REMOTE, /* a file here, or NAME:PATH */
@@ -144,7 +146,9 @@ void cli_table_print(struct cli_table *t); /* and frees it */
 
 /* One handler per row of the table. */
 cli_run_fn cli_up, cli_down, cli_status, cli_doctor, cli_image_build, cli_image_ls, cli_image_rm;
-cli_run_fn cli_create, cli_ls, cli_show, cli_start, cli_stop, cli_restart, cli_rm;
+cli_run_fn cli_create, cli_update, cli_ls, cli_show, cli_start, cli_stop, cli_restart, cli_rm;
+cli_run_fn cli_suspend, cli_resume, cli_snapshot, cli_snapshots, cli_restore, cli_fork,
+	cli_snapshot_rm;
 cli_run_fn cli_cdp, cli_open, cli_screenshot, cli_port, cli_exec, cli_cp;
 cli_run_fn cli_token_create, cli_token_ls, cli_token_revoke, cli_policy, cli_log, cli_events;
 cli_run_fn cli_completion, cli_help, cli_version;

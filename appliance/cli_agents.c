@@ -60,12 +60,17 @@ static int fill_create(const struct cli *c, cJSON *body, struct err *err)
 		cJSON_AddStringToObject(body, "image", text);
 	if ((text = cli_option(c, "on-crash")))
 		cJSON_AddStringToObject(body, "on_crash", text);
+	if ((text = cli_option(c, "from")))
+		cJSON_AddStringToObject(body, "from", text);
 	if (cli_flag(c, "no-start"))
 		cJSON_AddBoolToObject(body, "start", false);
 	r = add_number(c, "memory", "memory_mib", 256, 65536, body, err);
 	r = r < 0 ? r : add_number(c, "cpus", "cpus", 1, 16, body, err);
 	r = r < 0 ? r : add_number(c, "disk", "disk_gib", 1, 1024, body, err);
-	r = r < 0 ? r : add_rules(c, body, err);
+	r = r < 0 ? r : add_number(c, "idle-suspend", "idle_suspend", 0, CLI_IDLE_MAX, body, err);
+	/* Without a rule of its own it has those of its snapshot. */
+	if (!cli_option(c, "from") || cli_option(c, "allow"))
+		r = r < 0 ? r : add_rules(c, body, err);
 	return r < 0 ? r : add_labels(c, body, err);
 }
 
@@ -108,8 +113,37 @@ int cli_create(struct cli *c, struct err *err)
 	return 0;
 }
 
+int cli_update(struct cli *c, struct err *err)
+{
+	AUTOFREE char *path = cli_agent_path(c->args[0], "", err);
+	AUTOJSON *body = cJSON_CreateObject(), *agent = NULL;
+	const char *on_crash = cli_option(c, "on-crash");
+	int r = path ? 0 : err->code;
+
+	if (on_crash)
+		cJSON_AddStringToObject(body, "on_crash", on_crash);
+	r = r < 0 ? r : add_number(c, "memory", "memory_mib", 256, 65536, body, err);
+	r = r < 0 ? r : add_number(c, "cpus", "cpus", 1, 16, body, err);
+	r = r < 0 ? r : add_number(c, "idle-suspend", "idle_suspend", 0, CLI_IDLE_MAX, body, err);
+	if (r < 0)
+		return r;
+	if (!body->child) {
+		cli_usage_error(err, "`berth update` needs an option that says what to change");
+		return err_hint(err, "`berth help update` lists them");
+	}
+	r = cli_call(c, "PATCH", path, steal(&body), NULL, &agent, err);
+	if (r < 0)
+		return r;
+	if (c->json)
+		cli_print_json(agent);
+	else
+		cli_print("%s updated", c->args[0]);
+	return 0;
+}
+
 static void agent_row(struct cli_table *t, const cJSON *a)
 {
+	bool asleep = streq(json_str(a, "state", ""), "suspended");
 	char memory[32] = "", disk[32] = "";
 
 	if (json_int(a, "memory_bytes", 0) > 0)
@@ -117,7 +151,7 @@ static void agent_row(struct cli_table *t, const cJSON *a)
 	if (json_int(a, "disk_bytes", 0) > 0)
 		cli_format_size((double)json_int(a, "disk_bytes", 0), disk);
 	cli_table_row(t, (const char *[]){json_str(a, "name", "?"), json_str(a, "state", "?"),
-				 json_str(a, "browser", NULL), memory, disk,
+				 asleep ? NULL : json_str(a, "browser", NULL), memory, disk,
 				 json_str(a, "created_at", NULL), json_str(a, "state_detail", "")});
 }
 
@@ -272,6 +306,16 @@ int cli_stop(struct cli *c, struct err *err)
 int cli_restart(struct cli *c, struct err *err)
 {
 	return act(c, &(struct verb){"POST", "/restart", "restarting", "running"}, err);
+}
+
+int cli_suspend(struct cli *c, struct err *err)
+{
+	return act(c, &(struct verb){"POST", "/suspend", "suspending", "suspended"}, err);
+}
+
+int cli_resume(struct cli *c, struct err *err)
+{
+	return act(c, &(struct verb){"POST", "/resume", "waking", "running"}, err);
 }
 
 int cli_rm(struct cli *c, struct err *err)

@@ -12,7 +12,7 @@
 static const char *kind_name(enum cli_kind kind)
 {
 	static const char *const names[] = {
-		"nothing", "agent", "file", "folder", "remote", "verb", "words"};
+		"nothing", "agent", "snapshot", "file", "folder", "remote", "verb", "words"};
 
 	return names[kind];
 }
@@ -99,6 +99,8 @@ static const char bash_head[] =
 	"\tlocal kind=$1\n"
 	"\tcase $kind in\n"
 	"\tagent) COMPREPLY=($(compgen -W \"$(berth ls --quiet 2>/dev/null)\" -- \"$cur\")) ;;\n"
+	"\tsnapshot)\n"
+	"\t\tCOMPREPLY=($(compgen -W \"$(berth snapshots --quiet 2>/dev/null)\" -- \"$cur\")) ;;\n"
 	"\tverb) COMPREPLY=($(compgen -W \"$verbs\" -- \"$cur\")) ;;\n"
 	"\twords:*) kind=${kind#words:}; COMPREPLY=($(compgen -W \"${kind//,/ }\" -- \"$cur\")) "
 	";;\n"
@@ -213,6 +215,8 @@ static void fish_kind(enum cli_kind kind, const char *words)
 		fish_quote(words);
 	} else if (kind == CLI_AGENT) {
 		printf(" -a '(berth ls --quiet 2>/dev/null)'");
+	} else if (kind == CLI_SNAPSHOT) {
+		printf(" -a '(berth snapshots --quiet 2>/dev/null)'");
 	} else if (kind == CLI_REMOTE) {
 		printf(" -F -a '(berth ls --quiet 2>/dev/null | string replace -r $ :)'");
 	} else if (kind == CLI_FILE) {

@@ -6,6 +6,12 @@
 	{                         \
 		"NAME", CLI_AGENT \
 	}
+#define IDLE_OPTION                                                               \
+	{                                                                         \
+		"idle-suspend", 0, "SECONDS",                                     \
+			"suspend it when nobody wants anything of it for so long" \
+			" (0: never)"                                             \
+	}
 #define FORCE_OPTION                                                                       \
 	{                                                                                  \
 		"force", 'f', NULL,                                                        \
@@ -87,10 +93,23 @@ const struct cli_command cli_commands[] = {
 			{"on-crash", 0, "WHAT",
 				"when the machine crashes or hangs: restart (default) or stop",
 				false, CLI_WORDS, "restart stop"},
-			{"no-start", 0, NULL, "only make the record and the disk"}},
+			{"from", 0, "SNAPSHOT",
+				"begin from a snapshot: its memory and disk, its image and size, "
+				"and its rules unless --allow gives others",
+				false, CLI_SNAPSHOT},
+			IDLE_OPTION, {"no-start", 0, NULL, "only make the record and the disk"}},
 		{"berth create demo --allow example.com --allow '*.example.com'",
-			"berth create big --memory 4096 --cpus 4 --label team=search"},
+			"berth create big --memory 4096 --cpus 4 --label team=search",
+			"berth create second --from before-login"},
 		false, cli_create},
+	{"update", "Agents", "change what an agent is given",
+		"Memory and processors change at its next start from its disk.", {AGENT_ARG},
+		{IDLE_OPTION, {"memory", 0, "MiB", "memory of the machine"},
+			{"cpus", 0, "N", "processors of the machine"},
+			{"on-crash", 0, "WHAT",
+				"when the machine crashes or hangs: restart or stop", false,
+				CLI_WORDS, "restart stop"}},
+		{"berth update demo --idle-suspend 600"}, false, cli_update},
 	{"ls", "Agents", "list the agents", NULL, {{NULL}},
 		{{"quiet", 'q', NULL, "names only"},
 			{"label", 0, "K=V", "only agents with this label"}},
@@ -105,9 +124,53 @@ const struct cli_command cli_commands[] = {
 		cli_stop},
 	{"restart", "Agents", "stop and start agents", NULL, {{"NAME", CLI_AGENT, false, true}},
 		{{NULL}}, {"berth restart demo"}, false, cli_restart},
+	{"suspend", "Agents", "put agents to sleep, with everything that is open in them",
+		"What is in the agent's memory goes to its disk and the memory back to this "
+		"machine. "
+		"Tabs, log-ins, half-typed forms and running programs are there again when it "
+		"wakes: at `berth resume`, or by itself as soon as anybody wants something of it.",
+		{{"NAME", CLI_AGENT, false, true}}, {{NULL}}, {"berth suspend demo"}, false,
+		cli_suspend},
+	{"resume", "Agents", "wake suspended agents", NULL, {{"NAME", CLI_AGENT, false, true}},
+		{{NULL}}, {"berth resume demo"}, false, cli_resume},
 	{"rm", "Agents", "remove agents and everything they own",
 		"The disk with the browser's profile and all files is deleted. Nothing asks first.",
 		{{"NAME", CLI_AGENT, false, true}}, {{NULL}}, {"berth rm demo"}, false, cli_rm},
+
+	{"snapshot", "Snapshots", "keep what an agent is at this moment",
+		"Memory and disk of a running agent, which stands still for a moment; of a "
+		"suspended one without waking it; the disk of a stopped one. Only what changed "
+		"since the last one takes room.",
+		{AGENT_ARG},
+		{{"tag", 0, "TAG", "a name for it, which can be used instead of its id"},
+			{"disk-only", 0, NULL,
+				"without the memory: who begins from it boots, as after a power "
+				"cut"}},
+		{"berth snapshot demo --tag before-login"}, false, cli_snapshot},
+	{"snapshots", "Snapshots", "list the snapshots as a tree",
+		"A snapshot stands below the one that its agent was at before: going back to one "
+		"and taking another makes a branch. The last column says what removing it would "
+		"free; the rest is needed by others.",
+		{{"NAME", CLI_AGENT, true}}, {{"quiet", 'q', NULL, "ids only"}},
+		{"berth snapshots", "berth snapshots demo"}, false, cli_snapshots},
+	{"restore", "Snapshots", "put an agent back to one of its snapshots",
+		"What it is now, memory and disk, is gone: take a snapshot of it first if it may "
+		"be wanted. Its policy stays the present one.",
+		{AGENT_ARG, {"SNAPSHOT", CLI_SNAPSHOT}}, {{NULL}},
+		{"berth restore demo before-login"}, false, cli_restore},
+	{"fork", "Snapshots", "make new agents that begin where this one is",
+		"Each has the original's memory and disk, and from then on an identity, a disk "
+		"and a policy of its own. The original goes on; its connections stay with it.",
+		{AGENT_ARG, {"NEW", CLI_NOTHING, true, true}},
+		{{"count", 0, "N", "so many, called NAME-1, NAME-2 and so on"},
+			{"snapshot", 0, "SNAPSHOT", "begin where the agent was then", false,
+				CLI_SNAPSHOT}},
+		{"berth fork demo left right", "berth fork demo --count 5 --snapshot before-login"},
+		false, cli_fork},
+	{"snapshot-rm", "Snapshots", "remove snapshots",
+		"Agents and snapshots that stand on it keep what they need.",
+		{{"SNAPSHOT", CLI_SNAPSHOT, false, true}}, {{NULL}},
+		{"berth snapshot-rm before-login"}, false, cli_snapshot_rm},
 
 	{"cdp", "Browser", "print the address for a CDP client, token inside",
 		"Prints a ws:// URL and nothing else. It stays valid over restarts of the browser "

@@ -8,7 +8,7 @@ import { berth, berthPath, scratch } from './lib.mjs';
 
 const top = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../..');
 const promised = ['up', 'down', 'status', 'doctor', 'image build', 'image ls', 'image rm', 'create', 'ls', 'show', 'start',
-	'stop', 'restart', 'rm', 'cdp', 'open', 'screenshot', 'port', 'token create', 'token ls', 'token revoke', 'log',
+	'stop', 'restart', 'suspend', 'resume', 'update', 'snapshot', 'snapshots', 'restore', 'fork', 'snapshot-rm', 'rm', 'cdp', 'open', 'screenshot', 'port', 'token create', 'token ls', 'token revoke', 'log',
 	'events', 'policy', 'exec', 'cp', 'completion', 'version'];
 
 const oneLine = (text) => text.length > 0 && text.trimEnd().split('\n').length === 1;
@@ -51,6 +51,15 @@ const wrong = [
 	[['create', 'x', '--disk', '99999999999999999999'], /number from 1 to 1024/],
 	[['create', 'x', '--label', 'novalue'], /KEY=VALUE/],
 	[['create', 'x', '--on-crash', 'panic'], /one of: restart stop/],
+	[['create', 'x', '--idle-suspend', '2592001'], /number from 0 to 2592000/],
+	[['update', 'x'], /needs an option/],
+	[['update', 'x', '--idle-suspend', '-1'], /number from 0 to 2592000/],
+	[['fork', 'x'], /needs names for the new agents, or --count/],
+	[['fork', 'x', 'y', '--count', '2'], /needs names for the new agents, or --count/],
+	[['fork', 'x', '--count', '101'], /number from 1 to 100/],
+	[['restore', 'x'], /needs SNAPSHOT/],
+	[['snapshot-rm'], /needs SNAPSHOT/],
+	[['snapshot', 'x', 'y'], /does not know what to do with 'y'/],
 	[['ls', '--json=yes'], /--json takes no value/],
 	[['ls', '-Z'], /no option '-Z'/],
 	[['stop'], /needs NAME/],
@@ -88,6 +97,8 @@ const refused = [
 	[['show', '-x'.slice(1) + '/../y'], /not a name for an agent/],
 	[['create', 'x', '--allow', 'http://example.com/'], /--allow/],
 	[['create', 'x', '--allow', '10.0.0.1'], /--allow/],
+	[['fork', 'x', 'Y'], /not a name for an agent/],
+	[['snapshots', '../x'], /not a name for an agent/],
 	[['policy', 'x', 'allow', '*'], /would allow every name/],
 	[['ls'], /the appliance does not run .*; start it with `berth up`/],
 	[['ls', '--url', 'http://127.0.0.1:1'], /the gateway at http:\/\/127.0.0.1:1/],

@@ -13,6 +13,12 @@ const demo = {
 };
 const event = { seq: 1, time: '2026-10-01T12:00:00.000Z', type: 'agent.running', agent: 'demo', detail: 'up\nnow', by: 'local' };
 
+const snapshot = { id: 'sn_aaaaaaaaaaaaaaaa', tag: 'first', agent: 'demo', agent_id: demo.id, parent: null, created_at: new Date(Date.now() - 9 * 86400e3).toISOString(),
+	memory: true, pause_ms: 23, memory_bytes: 40 * 2 ** 20, own_bytes: 45 * 2 ** 20 };
+const asleep = { ...demo, state: 'suspended', browser: 'down', memory_bytes: 0 };
+const at = (letter, parent, more = {}) => ({ ...snapshot, id: `sn_${letter.repeat(16)}`, tag: null, parent: parent && `sn_${parent.repeat(16)}`, ...more });
+const family = { snapshots: [snapshot, at('b', 'a', { memory: false, own_bytes: 0 }), at('c', 'b', { tag: 'x\x1by' }), at('d', 'a'), at('e', 'z', { agent: 'other' }), at('f', 'e')] };
+
 // Runs berth against a gateway with these answers ("METHOD PATH": value or [status, value]); gives also what was asked.
 async function ask(t, args, answers, options = {}) {
 	const asked = [];
@@ -48,6 +54,34 @@ const cases = [
 		['POST /v1/agents/demo/stop', { force: true }], /^demo stopped\n$/, { ...demo, state: 'stopped' }],
 	[['restart', 'demo', 'b'], { 'POST /v1/agents/demo/restart': demo, 'POST /v1/agents/b/restart': demo },
 		['POST /v1/agents/b/restart', null], /^demo running\nb running\n$/, [demo, demo]],
+	[['suspend', 'demo'], { 'POST /v1/agents/demo/suspend': asleep }, ['POST /v1/agents/demo/suspend', null], /^demo suspended\n$/, asleep],
+	[['resume', 'demo', 'b'], { 'POST /v1/agents/demo/resume': demo, 'POST /v1/agents/b/resume': demo },
+		['POST /v1/agents/b/resume', null], /^demo running\nb running\n$/, [demo, demo]],
+	[['ls'], { 'GET /v1/agents': { agents: [asleep] } }, ['GET /v1/agents', null], /\ndemo +suspended +- +- +5.0 MiB/, { agents: [asleep] }],
+	[['create', 'demo', '--from', 'first', '--idle-suspend', '0'], { 'POST /v1/agents': demo },
+		['POST /v1/agents', { name: 'demo', from: 'first', idle_suspend: 0, labels: {} }], /^demo is running\n/, demo],
+	[['create', 'demo', '--from', 'first', '--allow', 'a.b'], { 'POST /v1/agents': demo },
+		['POST /v1/agents', { name: 'demo', from: 'first', allow: ['a.b'], labels: {} }], /^demo is running\n/, demo],
+	[['update', 'demo', '--idle-suspend', '600', '--memory', '2048', '--cpus', '4', '--on-crash', 'stop'], { 'PATCH /v1/agents/demo': demo },
+		['PATCH /v1/agents/demo', { idle_suspend: 600, memory_mib: 2048, cpus: 4, on_crash: 'stop' }], /^demo updated\n$/, demo],
+	[['snapshot', 'demo', '--tag', 'first'], { 'POST /v1/agents/demo/snapshots': snapshot }, ['POST /v1/agents/demo/snapshots', { tag: 'first' }],
+		/^sn_a{16} of demo: memory and disk, 45 MiB, it stood still for 23 ms\n$/, snapshot],
+	[['snapshot', 'demo', '--disk-only'], { 'POST /v1/agents/demo/snapshots': { ...snapshot, memory: false } },
+		['POST /v1/agents/demo/snapshots', { memory: false }], /: disk only,/, { ...snapshot, memory: false }],
+	[['snapshots'], { 'GET /v1/snapshots': family }, ['GET /v1/snapshots', null], new RegExp(['^SNAPSHOT +TAG +AGENT +AGE +KEEPS +REMOVING FREES',
+		'sn_a{16} +first +demo +9 d +memory +45 MiB', '├─sn_b{16} +- +demo +9 d +disk +0 B', '│ └─sn_c{16} +x\\?y +demo .*', '└─sn_d{16} .*',
+		'sn_e{16} +- +other .*', '└─sn_f{16} .*', '$'].join('\n')), family],
+	[['snapshots', 'demo', '-q'], { 'GET /v1/agents/demo/snapshots': { snapshots: [snapshot] } }, ['GET /v1/agents/demo/snapshots', null],
+		/^sn_a{16}\n$/, { snapshots: [snapshot] }],
+	[['restore', 'demo', 'first'], { 'POST /v1/agents/demo/restore': { ...demo, snapshot: snapshot.id } },
+		['POST /v1/agents/demo/restore', { snapshot: 'first' }], /^demo running, as it was at sn_a{16}\n$/, { ...demo, snapshot: snapshot.id }],
+	[['fork', 'demo', 'left', 'right', '--snapshot', 'first'], { 'POST /v1/agents/demo/fork': { agents: [{ ...demo, name: 'left' }, { ...demo, name: 'right' }] } },
+		['POST /v1/agents/demo/fork', { names: ['left', 'right'], snapshot: 'first' }], /^left running\nright running\n$/,
+		{ agents: [{ ...demo, name: 'left' }, { ...demo, name: 'right' }] }],
+	[['fork', 'demo', '--count', '1'], { 'POST /v1/agents/demo/fork': { agents: [{ ...demo, name: 'demo-1' }] } },
+		['POST /v1/agents/demo/fork', { count: 1 }], /^demo-1 running\n$/, { agents: [{ ...demo, name: 'demo-1' }] }],
+	[['snapshot-rm', 'first', 'a/b'], { 'DELETE /v1/snapshots/first': null, 'DELETE /v1/snapshots/a%2Fb': null },
+		['DELETE /v1/snapshots/a%2Fb', null], /^first removed\na\/b removed\n$/, {}],
 	[['rm', 'demo'], { 'DELETE /v1/agents/demo': null }, ['DELETE /v1/agents/demo', null], /^demo removed\n$/, {}],
 	[['open', 'demo', 'https://example.com/?a=ü', '--timeout', '5', '--new-tab'],
 		{ 'POST /v1/agents/demo/open': { url: 'https://example.com/', title: 'T\x1b[2J', status: 200, target: 'X' } },
@@ -101,6 +135,13 @@ for (const [args, answers, request, text, value] of cases) {
 		assert.deepEqual(program.asked, people.asked);
 	});
 }
+
+test('snapshots: a circle of parents is shown once and ends', async (t) => {
+	const list = [at('a', 'b'), at('b', 'a'), at('c', 'c'), { id: 5 }];
+	const r = await ask(t, ['snapshots'], { 'GET /v1/snapshots': { snapshots: list } });
+	assert.equal(r.status, 0, r.err);
+	assert.deepEqual(r.out.trim().split('\n').slice(1).map((l) => l.split(' ')[0]), ['?', 'sn_aaaaaaaaaaaaaaaa', '└─sn_bbbbbbbbbbbbbbbb', 'sn_cccccccccccccccc']);
+});
 
 test('cdp prints the address with a token inside, and nothing else', async (t) => {
 	const answers = { 'GET /v1/agents/demo': demo, 'POST /v1/tokens': { id: 'tok_1', token: 'SECRET' } };
