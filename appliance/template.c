@@ -26,11 +26,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define LOOK_MS 500      /* between looks at how busy it is */
 #define QUIET_PERCENT 20 /* of one CPU */
 #define QUIET_LOOKS 2    /* one after the other */
 #define SETTLE_MAX_MS 20000
+#define ROOM_LEFT_MIB 512         /* for everybody else */
 #define FAILED_MS (5 * 60 * 1000) /* after one could not be made, others are not tried */
 
 struct template_wait {
@@ -327,6 +329,21 @@ static void on_up(void *data, struct agent *a, const struct err *err)
 	watch_timer_start(m->timer, LOOK_MS);
 }
 
+/* Its memory is there twice while it is merged. What fills the disk would take the agents along. */
+static int check_room(const struct making *m, const char *folder, struct err *err)
+{
+	uint64_t needed = (2ull * m->shape.memory_mib + ROOM_LEFT_MIB) << 20;
+	struct statvfs fs;
+
+	if (statvfs(folder, &fs) < 0)
+		return err_sys(err, "cannot look at %s", folder);
+	if ((uint64_t)fs.f_bavail * fs.f_frsize >= needed)
+		return 0;
+	return err_set(err, ENOSPC, "no room for it: %llu MiB free, %llu wanted",
+		(unsigned long long)fs.f_bavail * fs.f_frsize >> 20,
+		(unsigned long long)needed >> 20);
+}
+
 static int begin(struct making *m, struct err *err)
 {
 	AUTOFREE char *folder = path_in(m->t->all->state, "templates");
@@ -334,6 +351,8 @@ static int begin(struct making *m, struct err *err)
 	struct agent *a;
 	int r = make_dir(folder, 0700, err);
 
+	if (r == 0)
+		r = check_room(m, folder, err);
 	if (r < 0)
 		return r;
 	a = agent_create_hidden(m->t->all, &m->shape, err);
