@@ -10,12 +10,17 @@ import { Appliance, SLOW, image, sleep, until } from '../lib/appliance.mjs';
 
 const HANG_MS = 30000; // berthd takes a guest that says nothing for so long for hung
 let state;
+let disk;
 let a;
 
 before(
   async () => {
     state = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-e2e-'));
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256m,mode=711', 'tmpfs', state]);
+    // Not a tmpfs: what an agent's memory stands on is a file of holes, and reading those takes room there.
+    disk = `${state}.ext4`;
+    execFileSync('truncate', ['-s', '256M', disk]);
+    execFileSync('mkfs.ext4', ['-q', '-m', '0', disk]);
+    execFileSync('mount', ['-o', 'loop', disk, state]);
     const [folder, id] = image();
     fs.mkdirSync(`${state}/images/${id}`, { recursive: true });
     execFileSync('mount', ['--bind', folder, `${state}/images/${id}`]);
@@ -29,6 +34,7 @@ after(
     await a?.down();
     execFileSync('umount', ['-l', state]); // with the image's mount below it
     fs.rmdirSync(state);
+    fs.rmSync(disk);
   },
   { timeout: 180000 * SLOW },
 );
