@@ -55,7 +55,7 @@ export function run(program, args, { input, timeout = 120000, env = {} } = {}) {
   });
 }
 
-/** What the test internet saw since the last reset: {hosts, connections, dns, datagrams}. */
+/** What the test internet saw since the last reset: {hosts, connections, dns, datagrams, randoms}. */
 export function internet(method = 'GET', what = '/stats') {
   return new Promise((resolve, reject) => {
     const req = http.request({ socketPath: path.join(WORLD, 'control.sock'), path: what, method }, (res) => {
