@@ -164,7 +164,7 @@ test('rm takes everything of the agent, down everything of the appliance', { tim
   assert.deepEqual(traces(a.state, agent.id, ones), [`${a.state}/agents/${agent.id}`]); // its disk, to be started again
   assert.equal(execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }), '');
   const files = execFileSync('find', [a.state, '-mindepth', '1', '-not', '-path', '*/images/*', '-printf', '%P\n'], { encoding: 'utf8' });
-  const expected = new RegExp(`^(agents(/${agent.id}(/disk\\.qcow2)?)?|images|log(/[a-z]+\\.log(\\.1)?)?|berth\\.db(\\.bak)?|kvm\\.json)$`);
+  const expected = new RegExp(`^(agents(/${agent.id}(/[dm]_[a-z0-9]+(\\.qcow2)?)?)?|images|snapshots|templates(/.*)?|log(/[a-z]+\\.log(\\.1)?)?|berth\\.db(\\.bak)?|kvm\\.json)$`);
   assert.deepEqual(files.trimEnd().split('\n').filter((f) => !expected.test(f)), []);
 
   // The record is not lost: up again, the agent is there, stopped, with its disk.
