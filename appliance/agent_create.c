@@ -195,7 +195,7 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 	snprintf(rec.on_crash, sizeof(rec.on_crash), "%s", on_crash);
 	rec.labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup("{}");
 	rec.idle_suspend = (unsigned)json_int(args, "idle_suspend", all->o.config->idle_suspend_s);
-	snprintf(rec.parent, sizeof(rec.parent), "%s", json_str(o->manifest, "id", ""));
+	snprintf(rec.parent, sizeof(rec.parent), "%s", json_str(o->manifest, "agent", ""));
 	agent_origin_record(&rec, o->manifest);
 	a = make(all, &rec, rules, by, err);
 	return a ? begin_from(a, o, by, asker, err) : -EIO;

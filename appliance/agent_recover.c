@@ -212,10 +212,27 @@ static unsigned count_left(struct agents *all)
 	return n;
 }
 
+static void stop_one(struct agents *all, struct agent *a);
+
+/* What could not be stopped at once: it was being saved, or about to run. */
+static void stop_late(struct agents *all)
+{
+	struct agent *next;
+
+	for (struct agent *a = all->first; a; a = next) {
+		enum agent_action action = agent_fsm(a->phase, INPUT_STOP).action;
+
+		next = a->next;
+		if (!rests(a) && (action == ACTION_SHUTDOWN || action == ACTION_CLEAN))
+			stop_one(all, a);
+	}
+}
+
 static void shutdown_over(void *data)
 {
 	struct agents *all = data;
 
+	stop_late(all);
 	if (count_left(all) == 0)
 		all->shutdown_done(all->shutdown_data);
 	else

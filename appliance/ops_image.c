@@ -1,5 +1,7 @@
 /* Operations on guest images. */
 #include "ops.h"
+#include "snapshots.h"
+#include "template.h"
 #include "util.h"
 
 #include <errno.h>
@@ -53,17 +55,18 @@ void op_image_remove(struct daemon *d, struct request *r)
 {
 	const char *id = json_str(request_args(r), "image", "");
 	struct event_note note = {.type = "image.removed", .by = request_by(r), .detail = id};
-	unsigned n = users(d, id);
+	unsigned n = users(d, id), kept = snapshots_of_image(d->agents, id);
 	struct err err;
 
-	if (n > 0) {
-		err_set(&err, EBUSY, "%u agents stand on image %s", n, id);
-		err_hint(&err, "remove them first with: berth rm NAME");
+	if (n > 0 || kept > 0) {
+		err_set(&err, EBUSY, "%u agents and %u snapshots stand on image %s", n, kept, id);
+		err_hint(&err, "remove them first with: berth rm NAME, berth snapshot-rm SNAPSHOT");
 		err_type(&err, 409, "image-in-use");
 		request_fail(r, &err);
 	} else if (image_remove(d->state, id, &err) < 0) {
 		request_fail(r, &err);
 	} else {
+		templates_forget_image(d->agents, id);
 		events_emit(d->events, &note);
 		request_ok(r, NULL, -1);
 	}

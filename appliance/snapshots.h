@@ -11,6 +11,8 @@
 cJSON *snapshots_get(struct agents *all, const char *id_or_tag, struct err *err);
 /* An array of them as the API shows them, the oldest first; of an agent (its id) or all (NULL). */
 cJSON *snapshots_list(struct agents *all, const char *agent_id);
+/* How many were made with an image. */
+unsigned snapshots_of_image(struct agents *all, const char *image);
 /* One as the API shows it. */
 cJSON *snapshot_json(struct agents *all, const cJSON *manifest);
 /* Removes it. What stands on it keeps its files; its children get its parent as theirs. */
