@@ -164,6 +164,7 @@ static void add_memory(struct args *a, const struct qemu_args *q)
 	if (q->incoming) {
 		add2(a, "-global", "migration.send-configuration=off");
 		add2(a, "-incoming", "defer");
+		add(a, "-S"); /* loaded is not running: its memory on the disk is consumed first */
 	}
 }
 

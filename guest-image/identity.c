@@ -6,7 +6,9 @@
 #include <linux/random.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "note.h"
 #include "util.h"
@@ -59,17 +61,24 @@ char *identity_hosts(const char *old, const char *hostname)
 	return text;
 }
 
-/* Written only when it changes; whole or not at all. */
+/*
+ * Written only when it changes; whole or not at all. Not synced: who wakes a guest waits for this,
+ * and after a crash the host says it again.
+ */
 static void keep(const char *path, const char *text)
 {
-	AUTOFREE char *now = NULL;
-	struct err err;
+	AUTOFREE char *now = NULL, *part = xasprintf("%s.berth", path);
+	AUTOFD int fd = -1;
 	size_t len;
 
 	if (file_read(AT_FDCWD, path, HOSTS_MAX, &now, &len, NULL) == 0 && streq(now, text))
 		return;
-	if (file_write_atomic(path, text, strlen(text), 0644, &err) < 0)
-		note("%s", err.msg);
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0 || fchmod(fd, 0644) < 0 || write_all(fd, text, strlen(text)) < 0 ||
+		rename(part, path) < 0) {
+		note("cannot write %s: %s", path, strerror(errno));
+		unlink(part);
+	}
 }
 
 static void set_name(const char *hostname)

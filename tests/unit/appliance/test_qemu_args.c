@@ -74,6 +74,19 @@ static const char *after(char *const *argv, const char *option)
 	return "";
 }
 
+/* What wakes stands still until berthd lets it go: by then the memory on the disk is consumed. */
+static void test_incoming(void **unused)
+{
+	struct qemu_args a = plain;
+	char *argv[QEMU_ARGS_MAX];
+
+	a.incoming = "/state/device";
+	assert_int_equal(qemu_args_make(&a, argv), 0);
+	assert_string_equal(after(argv, "-incoming"), "defer");
+	assert_string_equal(after(argv, "defer"), "-S");
+	qemu_args_free(argv);
+}
+
 static void test_kvm(void **unused)
 {
 	struct qemu_args a = plain;
@@ -176,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_incoming),
 		cmocka_unit_test(test_kvm),
 		cmocka_unit_test(test_tsc),
 		cmocka_unit_test(test_no_escape),
