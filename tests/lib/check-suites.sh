@@ -3,12 +3,17 @@
 set -uo pipefail
 
 # Staged installation of a build: build/check/NAME is the build folder, build/check/NAME/root its prefix.
+# One at a time: a suite may run beside the others.
 build() { # NAME [MESON OPTION]...
 	local dir=build/check/$1
 	shift
-	[ -f "$dir/build.ninja" ] || meson setup "$dir" --prefix "$PWD/$dir/root" "$@" || return
-	ninja -C "$dir" || return
-	meson install -C "$dir" --no-rebuild --quiet
+	mkdir -p build/check
+	(
+		flock 9
+		[ -f "$dir/build.ninja" ] || meson setup "$dir" --prefix "$PWD/$dir/root" "$@" || exit
+		ninja -C "$dir" || exit
+		meson install -C "$dir" --no-rebuild --quiet
+	) 9>"build/check/.$(basename "$dir").lock"
 }
 
 # For a suite that runs sanitizer builds: what the programs find goes to files, whoever they run as and wherever their
