@@ -73,12 +73,16 @@ static cJSON *file_node(const char *path, bool read_only)
 	return o;
 }
 
-/* The agent's disk: what the guest flushes is on the host's disk; what it discards is given back.
+/*
+ * The agent's disk: what the guest flushes is on the host's disk; what it discards is given back.
+ * auto-read-only: once it is a layer below another file it is ours and frozen, and QEMU, which
+ * opens it anew at the next snapshot, must not ask for more than to read it.
  */
 static void add_disk(struct args *a, const char *path, const char *node)
 {
 	cJSON *o = object("driver", "qcow2"), *file = file_node(path, false);
 
+	cJSON_AddBoolToObject(file, "auto-read-only", true);
 	cJSON_AddStringToObject(file, "discard", "unmap");
 	cJSON_AddStringToObject(o, "node-name", node);
 	cJSON_AddStringToObject(o, "discard", "unmap");

@@ -262,6 +262,7 @@ void vm_switch_disk(struct vm *vm, const char *disk,
 	vm->going.data = data;
 	cJSON_AddStringToObject(file, "driver", "file");
 	cJSON_AddStringToObject(file, "filename", inside);
+	cJSON_AddBoolToObject(file, "auto-read-only", true); /* as in qemu_args.c */
 	cJSON_AddStringToObject(file, "discard", "unmap");
 	cJSON_AddStringToObject(node, "driver", "qcow2");
 	cJSON_AddStringToObject(node, "node-name", disk);

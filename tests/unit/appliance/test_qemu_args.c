@@ -39,7 +39,7 @@ static const char *const golden[] = {"/usr/bin/qemu-system-x86_64", "-name",
 	"{\"driver\":\"qcow2\",\"node-name\":\"d_2345\",\"discard\":\"unmap\",\"detect-zeroes\":"
 	"\"unmap\",\"file\":"
 	"{\"driver\":\"file\",\"filename\":\"/agent/"
-	"d_2345.qcow2\",\"read-only\":false,\"discard\":\"unmap\"}}",
+	"d_2345.qcow2\",\"read-only\":false,\"auto-read-only\":true,\"discard\":\"unmap\"}}",
 	"-blockdev",
 	"{\"driver\":\"raw\",\"node-name\":\"rootfs\",\"read-only\":true,\"file\":{\"driver\":"
 	"\"file\",\"filename\":"
