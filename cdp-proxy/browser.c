@@ -220,15 +220,18 @@ static const struct upstream_owner up_owner = {
 	.on_close = on_up_close,
 };
 
-static void on_dialled(void *data, int fd, const char *path, const struct err *err)
+static void on_dialled(
+	void *data, int fd, const char *path, uint64_t generation, const struct err *err)
 {
 	struct browser *b = data;
 
 	b->dial = NULL;
-	if (fd < 0)
+	if (fd < 0) {
 		fail(b, err);
-	else
-		b->up = upstream_new(gateway_loop(b->gw), fd, path, &up_owner, b);
+		return;
+	}
+	b->up = upstream_new(gateway_loop(b->gw), fd, path, &up_owner, b);
+	upstream_tie(b->up, b->gw, b->agent, generation);
 }
 
 static void connect_page(struct browser *b, const char *id)

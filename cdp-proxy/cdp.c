@@ -40,6 +40,9 @@ struct cdp_link {
 	struct filter_stream *stream; /* while a message over FILTER_HOLD_MAX passes */
 	uint64_t message_len;
 	bool up_full, replies_full;
+	uint64_t sent_at;  /* ms: the last whole message */
+	size_t unanswered; /* messages to the browser less its answers; a guest may lie about them
+			    */
 	/* browser to client */
 	bool in_message, detach;
 	struct buf replies; /* each: 32-bit length, text */
@@ -139,6 +142,14 @@ static void reply(struct cdp_link *l, struct buf *text)
 	}
 }
 
+/* Chromium's answers begin with their id (or, to what has none, with the error), its events do not.
+ */
+static bool is_answer(const uint8_t *p, size_t n)
+{
+	return (n >= 5 && memcmp(p, "{\"id\"", 5) == 0) ||
+	       (n >= 8 && memcmp(p, "{\"error\"", 8) == 0);
+}
+
 static void on_up_piece(void *data, uint8_t *p, size_t n, bool first, bool final)
 {
 	struct cdp_link *l = data;
@@ -146,6 +157,8 @@ static void on_up_piece(void *data, uint8_t *p, size_t n, bool first, bool final
 
 	metric_add(METRIC_CDP_BROWSER_BYTES, n);
 	l->in_message = !final;
+	if (first && l->unanswered && is_answer(p, n))
+		l->unanswered--;
 	if (ws_send_in_place(l->ws, p, n, flags) >= CONN_HIGH_WATER)
 		upstream_pause(l->up, true);
 	if (!final)
@@ -167,8 +180,11 @@ static void on_client_writable(void *data)
 
 static void send_up(struct cdp_link *l, const void *p, size_t n, bool first, bool final)
 {
-	if (final)
+	if (final) {
 		metric_add(METRIC_CDP_MESSAGES, 1);
+		l->unanswered++;
+		l->sent_at = uv_now(gateway_loop(l->gw));
+	}
 	if (upstream_send(l->up, p, n, first, final) >= UPSTREAM_HIGH_WATER && !l->up_full) {
 		l->up_full = true;
 		pause_client(l);
@@ -330,11 +346,37 @@ static void on_up_close(void *data, const char *reason, bool fault)
 	link_refuse(l, &err);
 }
 
+/* A command that the guest got and did not answer before it fell asleep. Who waits longer than that
+ * waits for something that may take hours: then the next message wakes it. */
+static void on_up_sleep(void *data)
+{
+	struct cdp_link *l = data;
+
+	if (l->unanswered && uv_now(gateway_loop(l->gw)) - l->sent_at < CDP_UNDER_WAY_MS)
+		upstream_wake(l->up);
+}
+
+static void on_up_gone(void *data, int code, const char *reason)
+{
+	struct cdp_link *l = data;
+	struct err err;
+
+	if (l->accepted) {
+		link_close(l, code, reason);
+		return;
+	}
+	err_set(&err, -EIO, "agent %s: %s", l->agent, reason);
+	err_type(&err, 503, "browser-unavailable");
+	link_refuse(l, &err);
+}
+
 static const struct upstream_owner up_owner = {
 	.on_open = on_up_open,
 	.on_piece = on_up_piece,
 	.on_writable = on_up_writable,
 	.on_close = on_up_close,
+	.on_sleep = on_up_sleep,
+	.on_gone = on_up_gone,
 };
 
 static const struct ws_owner client_owner = {
@@ -344,7 +386,8 @@ static const struct ws_owner client_owner = {
 	.on_close = on_client_close,
 };
 
-static void on_dialled(void *data, int fd, const char *path, const struct err *err)
+static void on_dialled(
+	void *data, int fd, const char *path, uint64_t generation, const struct err *err)
 {
 	struct cdp_link *l = data;
 
@@ -355,6 +398,7 @@ static void on_dialled(void *data, int fd, const char *path, const struct err *e
 	}
 	l->state = LINK_SHAKING;
 	l->up = upstream_new(gateway_loop(l->gw), fd, path, &up_owner, l);
+	upstream_tie(l->up, l->gw, l->agent, generation);
 }
 
 static size_t count_links(const char *agent)

@@ -8,5 +8,7 @@
 #define CDP_MESSAGE_MAX (256u << 20) /* of a client */
 #define CDP_REPLIES_MAX \
 	(256u << 10) /* our own answers waiting for the end of a browser's message */
+/* A command not older than that and not answered yet wakes its agent. */
+#define CDP_UNDER_WAY_MS 5000
 
 #endif

@@ -68,7 +68,7 @@ static void fail(struct cdp_dial *d, const struct err *err)
 {
 	cdp_dial_cancel(d);
 	if (d->fn)
-		d->fn(d->data, -1, NULL, err);
+		d->fn(d->data, -1, NULL, 0, err);
 	else
 		d->http_fn(d->data, 0, NULL, 0, err);
 }
@@ -149,14 +149,18 @@ static void on_connected(void *data, int fd, uint64_t generation, const struct e
 	d->asking = NULL;
 	if (fd < 0) {
 		fail(d, err);
-	} else if (d->method) {
+		return;
+	}
+	if (d->method) {
 		d->http = upstream_http_new(loop, fd, d->method, d->target, on_answer, d);
 	} else if (!d->path[0]) {
 		d->http = upstream_http_new(loop, fd, "GET", "/json/version", on_version, d);
 	} else {
 		cdp_dial_cancel(d);
-		d->fn(d->data, fd, d->path, NULL);
+		d->fn(d->data, fd, d->path, generation, NULL);
+		return;
 	}
+	upstream_http_tie(d->http, d->gw, d->agent, generation);
 }
 
 static void begin(struct cdp_dial *d)

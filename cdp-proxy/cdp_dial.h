@@ -11,8 +11,10 @@
 
 struct cdp_dial;
 
-/* fd is the callee's; path is what to ask for there. -1 with err set when there is none. */
-typedef void cdp_dial_fn(void *data, int fd, const char *path, const struct err *err);
+/* fd is the callee's; path is what to ask for there. -1 with err set when there is none.
+ * generation: as of agent.connect. */
+typedef void cdp_dial_fn(
+	void *data, int fd, const char *path, uint64_t generation, const struct err *err);
 /*
  * A connected socket for a WebSocket to `path`; NULL means the browser's own end, which is looked
  * up. Waits for a browser that is starting. Never calls back from inside; once.

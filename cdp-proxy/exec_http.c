@@ -238,6 +238,7 @@ static int start(
 		free(e);
 		return err->code;
 	}
+	guest_run_hurries(e->run);
 	guest_run_stdin(e->run, input, n);
 	guest_run_stdin_end(e->run);
 	uv_timer_init(gateway_loop(gw), &e->timer);

@@ -346,6 +346,7 @@ void files_serve(struct gateway *gw, struct http_conn *c, const struct route_mat
 		free(t);
 		return;
 	}
+	guest_run_hurries(t->run);
 	http_set_owner(c, &owner, t);
 	if (t->kind == KIND_PUT || t->kind == KIND_UNTAR)
 		http_body_start(c);

@@ -15,6 +15,7 @@
 #include "ports.h"
 #include "sock.h"
 #include "start_page.h"
+#include "tie.h"
 #include "util.h"
 #include "ws_conn.h"
 
@@ -142,6 +143,7 @@ static void on_event(void *data, const cJSON *event)
 		access_cut(gw, NULL, json_str(event, "agent", ""));
 		ports_forget(gw->ports, json_str(event, "agent", ""));
 	}
+	ties_event(gw, event);
 	events_hub_send(gw->events, event);
 }
 
@@ -153,6 +155,7 @@ static void on_daemon_up(void *data)
 	/* A revocation may have been missed. */
 	auth_forget(gw->auth);
 	access_recheck(gw);
+	ties_daemon_up(gw);
 	ports_restore(gw->ports);
 }
 

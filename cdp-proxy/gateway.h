@@ -188,6 +188,10 @@ enum metric {
 	METRIC_GUEST_PROTOCOL_ERRORS, /* a guest that broke a rule */
 	METRIC_EXECS,
 	METRIC_FILE_BYTES,
+	METRIC_WAKES,        /* agents woken for what waits on an open connection */
+	METRIC_WAKES_FAILED, /* given up: the connections were ended */
+	METRIC_WAKE_ANSWERS, /* first bytes from guests after that */
+	METRIC_WAKE_MS,      /* from the first thing that waits to that byte */
 	METRIC_COUNT
 };
 void metric_add(enum metric m, uint64_t n);

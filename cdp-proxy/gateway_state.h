@@ -12,6 +12,7 @@ struct access;
 struct listener;
 struct events_hub;
 struct lws_side;
+struct tied_agent;
 
 /* Owned by main(). */
 struct gateway {
@@ -25,6 +26,7 @@ struct gateway {
 	struct access *access;
 	struct events_hub *events;
 	struct ports *ports;
+	struct tied_agent *tied; /* agents with connections into them */
 	struct lws_side *lws;
 	struct listener *listeners;
 	struct http_conn *conns;

@@ -2,6 +2,7 @@
 #include "guest_conn.h"
 #include "outq.h"
 #include "problem.h"
+#include "tie.h"
 #include "util.h"
 
 #include <errno.h>
@@ -32,7 +33,8 @@ struct guest_run {
 	char agent[64];
 	enum state state;
 	int fd, handles;
-	bool high, paused, kick, freed;
+	bool high, paused, kick, freed, hurries;
+	struct tie tie;
 	uv_poll_t poll;
 	uv_timer_t timer;
 	struct daemon_request *request;
@@ -49,7 +51,7 @@ static void update(struct guest_run *r)
 
 	if (r->fd < 0)
 		return;
-	if (r->out.first || r->kick)
+	if ((r->out.first && !tie_held(&r->tie)) || r->kick)
 		events |= UV_WRITABLE;
 	if (events)
 		uv_poll_start(&r->poll, events, on_poll);
@@ -72,6 +74,7 @@ static void disconnect(struct guest_run *r)
 {
 	if (r->fd < 0)
 		return;
+	tie_close(&r->tie);
 	uv_poll_stop(&r->poll);
 	uv_close((uv_handle_t *)&r->poll, on_closed);
 	close(steal_fd(&r->fd));
@@ -170,6 +173,7 @@ static void take_starting(struct guest_run *r, uint8_t type, const uint8_t *p, s
 	} else {
 		r->state = RUN_RUNNING;
 		uv_timer_stop(&r->timer);
+		tie_busy(&r->tie, true);
 		metric_add(METRIC_EXECS, 1);
 		if (r->owner->on_started)
 			r->owner->on_started(r->data);
@@ -248,6 +252,7 @@ static bool readable(struct guest_run *r)
 		lost(r, "the connection broke");
 		return true;
 	}
+	tie_heard(&r->tie);
 	r->in_len += (size_t)n;
 	take_all(r);
 	return true;
@@ -295,11 +300,40 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (r->state != RUN_ENDED && events & UV_READABLE && !r->paused)
 		readable(r);
-	if (r->state != RUN_ENDED && r->out.first)
+	if (r->state != RUN_ENDED && r->out.first && !tie_held(&r->tie))
 		writable(r);
 	if (r->state != RUN_ENDED)
 		update(r);
 }
+
+/* ---- Sleep ---- */
+
+static void on_late(uv_timer_t *timer);
+
+static void on_hold(void *data, bool hold)
+{
+	struct guest_run *r = data;
+	bool starting = r->state < RUN_RUNNING;
+
+	update(r);
+	if (starting && hold)
+		uv_timer_stop(&r->timer);
+	else if (starting)
+		uv_timer_start(&r->timer, on_late, START_MS, 0);
+	if (hold && (starting || r->hurries || r->out.first))
+		tie_used(&r->tie);
+}
+
+static void on_gone(void *data, int code, const char *why)
+{
+	char what[120];
+
+	(void)code;
+	snprintf(what, sizeof(what), "%.*s", (int)strcspn(why, ";"), why);
+	lost(data, what);
+}
+
+static const struct tie_owner tie_owner = {.on_hold = on_hold, .on_gone = on_gone};
 
 /* ---- Starting ---- */
 
@@ -308,7 +342,6 @@ static void on_connected(void *data, int fd, uint64_t generation, const struct e
 	struct guest_run *r = data;
 	int one = 1;
 
-	(void)generation;
 	r->request = NULL;
 	if (err) {
 		end(r, &(struct guest_end){.err = err});
@@ -324,6 +357,8 @@ static void on_connected(void *data, int fd, uint64_t generation, const struct e
 	r->handles++;
 	r->fd = fd;
 	r->state = RUN_HELLO;
+	tie_open(&r->tie, r->gw, r->agent, generation, fd, &tie_owner, r);
+	tie_used(&r->tie);
 	update(r);
 }
 
@@ -344,6 +379,7 @@ static void send_frame(struct guest_run *r, enum guest_type type, const void *da
 		outq_add(&r->out, data, n, 0);
 	if (r->out.queued >= CONN_HIGH_WATER)
 		r->high = true;
+	tie_used(&r->tie);
 	update(r);
 }
 
@@ -412,6 +448,11 @@ void guest_run_window(struct guest_run *r, uint16_t rows, uint16_t columns)
 		(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)columns, (uint8_t)(columns >> 8)};
 
 	send_frame(r, GUEST_WINSIZE, p, sizeof(p));
+}
+
+void guest_run_hurries(struct guest_run *r)
+{
+	r->hurries = true;
 }
 
 void guest_run_pause(struct guest_run *r, bool pause)

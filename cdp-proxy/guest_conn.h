@@ -25,6 +25,9 @@ struct guest_run_owner {
  * the loop. */
 struct guest_run *guest_run_new(struct gateway *gw, const char *agent, const struct guest_exec *x,
 	const struct guest_run_owner *owner, void *data, struct err *err);
+/* Its client can only wait: should the agent fall asleep, it is woken. Else that a command runs
+ * keeps its agent in use, and one that falls asleep nevertheless wakes for what is sent to it. */
+void guest_run_hurries(struct guest_run *r);
 /* Bytes for stdin, also before it has started; returns the bytes queued. */
 size_t guest_run_stdin(struct guest_run *r, const void *data, size_t n);
 void guest_run_stdin_end(struct guest_run *r);

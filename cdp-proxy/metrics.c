@@ -11,6 +11,7 @@ static uint64_t counters[METRIC_COUNT];
 
 static const struct {
 	const char *name, *help;
+	bool milli; /* counted in thousandths of what it is shown in */
 } names[METRIC_COUNT] = {
 	[METRIC_REQUESTS] = {"berth_gateway_requests_total", "Requests whose head was read."},
 	[METRIC_REFUSED] = {"berth_gateway_refused_total", "Requests answered with an error."},
@@ -27,6 +28,14 @@ static const struct {
 	[METRIC_EXECS] = {"berth_gateway_execs_total", "Commands started in guests."},
 	[METRIC_FILE_BYTES] = {"berth_gateway_file_bytes_total",
 		"Bytes of files moved, both ways."},
+	[METRIC_WAKES] = {"berth_gateway_wakes_total",
+		"Agents woken for what waited on a connection that was open."},
+	[METRIC_WAKES_FAILED] = {"berth_gateway_wakes_failed_total",
+		"Those that could not be, so that the connections were ended."},
+	[METRIC_WAKE_ANSWERS] = {"berth_gateway_wake_seconds_count",
+		"First bytes of guests after such a wake."},
+	[METRIC_WAKE_MS] = {"berth_gateway_wake_seconds_sum",
+		"Seconds from the first thing that waited to that byte.", true},
 };
 
 void metric_add(enum metric m, uint64_t n)
@@ -43,6 +52,18 @@ static void add_gauge(struct buf *b, const char *name, const char *help, uint64_
 {
 	buf_addf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name,
 		value);
+}
+
+static void add_counter(struct buf *b, int i)
+{
+	const char *name = names[i].name;
+	uint64_t v = counters[i];
+
+	buf_addf(b, "# HELP %s %s\n# TYPE %s counter\n%s ", name, names[i].help, name, name);
+	if (names[i].milli)
+		buf_addf(b, "%" PRIu64 ".%03u\n", v / 1000, (unsigned)(v % 1000));
+	else
+		buf_addf(b, "%" PRIu64 "\n", v);
 }
 
 static size_t count_ws(const struct gateway *gw)
@@ -71,8 +92,7 @@ void metrics_serve(struct gateway *gw, struct http_conn *c, const struct route_m
 
 	buf_init(&b, 65536);
 	for (int i = 0; i < METRIC_COUNT; i++)
-		buf_addf(&b, "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", names[i].name,
-			names[i].help, names[i].name, names[i].name, counters[i]);
+		add_counter(&b, i);
 	add_gauge(&b, "berth_gateway_connections", "Open connections.", gw->n_conns);
 	add_gauge(&b, "berth_gateway_websockets", "Open WebSockets.", count_ws(gw));
 	add_gauge(&b, "berth_gateway_daemon_up", "1 while berthd answers.",

@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "gateway.h"
 #include "http.h"
+#include "tie.h"
 #include "util.h"
 #include "ws.h"
 
@@ -39,6 +40,7 @@ struct upstream {
 	enum up_state state;
 	const struct upstream_owner *owner;
 	void *data;
+	struct tie tie;
 	bool paused, was_high, failed, freed;
 	char key[25];
 	struct buf in;  /* of the handshake */
@@ -78,18 +80,25 @@ void upstream_free(struct upstream *u)
 		return;
 	u->freed = true;
 	u->state = UP_CLOSED;
+	tie_close(&u->tie);
 	uv_poll_stop(&u->poll);
 	uv_close((uv_handle_t *)&u->poll, handle_closed);
 	uv_close((uv_handle_t *)&u->timer, handle_closed);
+}
+
+static void stop(struct upstream *u)
+{
+	u->state = UP_CLOSED;
+	tie_close(&u->tie);
+	uv_poll_stop(&u->poll);
+	uv_timer_stop(&u->timer);
 }
 
 static void end(struct upstream *u, const char *reason, bool fault)
 {
 	if (u->state == UP_CLOSED)
 		return;
-	u->state = UP_CLOSED;
-	uv_poll_stop(&u->poll);
-	uv_timer_stop(&u->timer);
+	stop(u);
 	u->owner->on_close(u->data, reason, fault);
 }
 
@@ -115,7 +124,7 @@ static void watch(struct upstream *u)
 
 	if (u->state == UP_CLOSED)
 		return;
-	if (u->out.len > u->out_at || u->failed)
+	if ((u->out.len > u->out_at && !tie_held(&u->tie)) || u->failed)
 		events |= UV_WRITABLE;
 	if (events)
 		uv_poll_start(&u->poll, events, on_poll);
@@ -148,7 +157,7 @@ static void queue(struct upstream *u, const uint8_t *p, size_t n)
 
 	if (u->failed)
 		return;
-	if (u->out_at == u->out.len)
+	if (u->out_at == u->out.len && !tie_held(&u->tie))
 		done = send_now(u, p, n);
 	if (done < n && !buf_add(&u->out, p + done, n - done))
 		u->failed = true;
@@ -204,6 +213,7 @@ size_t upstream_send(struct upstream *u, const void *data, size_t n, bool first,
 
 	if (u->state != UP_OPEN)
 		return 0;
+	tie_used(&u->tie);
 	send_frame(u, first ? WS_TEXT : WS_CONT, data, n, final);
 	waiting = u->out.len - u->out_at;
 	u->was_high |= waiting >= UPSTREAM_HIGH_WATER;
@@ -414,6 +424,7 @@ static void read_some(struct upstream *u)
 			finish(u, "the browser's connection ended");
 			return;
 		}
+		tie_heard(&u->tie);
 		if (u->state == UP_HANDSHAKE)
 			handshake_bytes(u, read_scratch, (size_t)n);
 		else
@@ -439,7 +450,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
 		finish(u, "the browser's connection ended");
 		return;
 	}
-	if ((events & UV_WRITABLE) && u->out.len > u->out_at) {
+	if ((events & UV_WRITABLE) && u->out.len > u->out_at && !tie_held(&u->tie)) {
 		flush(u);
 		tell_writable(u);
 	}
@@ -452,6 +463,52 @@ static void on_poll(uv_poll_t *h, int status, int events)
 static void on_timer(uv_timer_t *t)
 {
 	finish(t->data, "the browser did not answer the handshake in 10 s");
+}
+
+/* ---- sleep ---- */
+
+static void on_hold(void *data, bool hold)
+{
+	struct upstream *u = data;
+	bool shaking = u->state == UP_HANDSHAKE;
+
+	watch(u);
+	if (shaking)
+		uv_timer_start(&u->timer, on_timer, HANDSHAKE_MS, 0);
+	if (!hold)
+		return;
+	if (shaking)
+		uv_timer_stop(&u->timer);
+	if (shaking || u->out.len > u->out_at || !u->owner->on_sleep)
+		tie_used(&u->tie);
+	else
+		u->owner->on_sleep(u->data);
+}
+
+static void on_gone(void *data, int code, const char *why)
+{
+	struct upstream *u = data;
+
+	if (!u->owner->on_gone) {
+		finish(u, why);
+	} else if (u->state != UP_CLOSED) {
+		stop(u);
+		u->owner->on_gone(u->data, code, why);
+	}
+}
+
+void upstream_tie(struct upstream *u, struct gateway *gw, const char *agent, uint64_t generation)
+{
+	static const struct tie_owner owner = {.on_hold = on_hold, .on_gone = on_gone};
+
+	tie_open(&u->tie, gw, agent, generation, u->fd, &owner, u);
+	tie_used(&u->tie);
+	watch(u);
+}
+
+void upstream_wake(struct upstream *u)
+{
+	tie_used(&u->tie);
 }
 
 struct upstream *upstream_new(

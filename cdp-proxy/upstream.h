@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct gateway;
+
 #define UPSTREAM_MESSAGE_MAX (256u << 20)
 #define UPSTREAM_READ (1u << 20)         /* read at once; the largest piece */
 #define UPSTREAM_HIGH_WATER (512u << 10) /* queued bytes from which the sender must stop */
@@ -29,12 +31,25 @@ struct upstream_owner {
 		void *data); /* was at the high-water mark, is below the low-water mark */
 	/* fault: the guest broke a rule; else the connection just ended. */
 	void (*on_close)(void *data, const char *reason, bool fault);
+	/* Tied ones; may be NULL, see upstream_tie. The agent falls asleep; call nothing but
+	 * upstream_wake. */
+	void (*on_sleep)(void *data);
+	/* Tied ones; NULL: on_close comes instead. The guest is no more (codes: tie.h). Instead of
+	 * on_close. */
+	void (*on_gone)(void *data, int code, const char *reason);
 };
 
 /* Takes fd over. path: of the request, already checked ("/devtools/browser/…"). */
 struct upstream *upstream_new(
 	uv_loop_t *loop, int fd, const char *path, const struct upstream_owner *owner, void *data);
 void upstream_free(struct upstream *u);
+/*
+ * It outlives the sleep of its agent: while that sleeps nothing is sent, and what is to be sent
+ * wakes it. So does, without on_sleep, that it is open. generation: of agent.connect.
+ */
+void upstream_tie(struct upstream *u, struct gateway *gw, const char *agent, uint64_t generation);
+/* Its client waits for something: the agent is woken if it sleeps. */
+void upstream_wake(struct upstream *u);
 /* Queues one piece of a text message as a frame (copied, masked); returns the bytes now queued. */
 size_t upstream_send(struct upstream *u, const void *data, size_t n, bool first, bool final);
 /* Stops or goes on with reading; at most UPSTREAM_READ bytes already read still come. */

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "gateway.h"
 #include "http.h"
+#include "tie.h"
 #include "util.h"
 
 /* Lives from upstream_http_new until its two handles are closed; `fn` is NULL once it was called or
@@ -18,6 +19,7 @@ struct upstream_http {
 	int fd, handles, status;
 	upstream_http_fn *fn;
 	void *data;
+	struct tie tie;
 	struct buf out, in;
 	size_t head_len, body_len; /* head_len 0: the head is not whole yet */
 };
@@ -39,6 +41,7 @@ void upstream_http_cancel(struct upstream_http *r)
 	if (!r || uv_is_closing((uv_handle_t *)&r->poll))
 		return;
 	r->fn = NULL;
+	tie_close(&r->tie);
 	uv_poll_stop(&r->poll);
 	uv_close((uv_handle_t *)&r->poll, handle_closed);
 	uv_close((uv_handle_t *)&r->timer, handle_closed);
@@ -99,6 +102,7 @@ static void read_some(struct upstream_http *r)
 		fail(r, "it closed the connection");
 		return;
 	}
+	tie_heard(&r->tie);
 	if (!buf_add(&r->in, chunk, (size_t)n)) {
 		fail(r, "its answer is too long");
 		return;
@@ -135,6 +139,34 @@ static void on_poll(uv_poll_t *h, int status, int events)
 static void on_timer(uv_timer_t *t)
 {
 	fail(t->data, "it did not answer in 10 s");
+}
+
+/* What is sent while it sleeps, the guest has after the wake: TCP repeats it. */
+static void on_hold(void *data, bool hold)
+{
+	struct upstream_http *r = data;
+
+	if (hold) {
+		uv_timer_stop(&r->timer);
+		tie_used(&r->tie);
+	} else {
+		uv_timer_start(&r->timer, on_timer, UPSTREAM_HTTP_MS, 0);
+	}
+}
+
+static void on_gone(void *data, int code, const char *why)
+{
+	(void)code;
+	fail(data, why);
+}
+
+void upstream_http_tie(
+	struct upstream_http *r, struct gateway *gw, const char *agent, uint64_t generation)
+{
+	static const struct tie_owner owner = {.on_hold = on_hold, .on_gone = on_gone};
+
+	tie_open(&r->tie, gw, agent, generation, r->fd, &owner, r);
+	tie_used(&r->tie);
 }
 
 struct upstream_http *upstream_http_new(uv_loop_t *loop, int fd, const char *method,

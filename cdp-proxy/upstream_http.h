@@ -11,6 +11,7 @@
 #define UPSTREAM_BODY_MAX (4u << 20)
 #define UPSTREAM_HTTP_MS 10000
 
+struct gateway;
 struct upstream_http;
 
 /*
@@ -24,6 +25,9 @@ typedef void upstream_http_fn(
  * inside. */
 struct upstream_http *upstream_http_new(uv_loop_t *loop, int fd, const char *method,
 	const char *target, upstream_http_fn *fn, void *data);
+/* Its agent is woken if it falls asleep meanwhile. */
+void upstream_http_tie(
+	struct upstream_http *r, struct gateway *gw, const char *agent, uint64_t generation);
 /* No call-back after this. Not after the call-back. NULL is fine. */
 void upstream_http_cancel(struct upstream_http *r);
 

@@ -23,6 +23,10 @@
  * a token that is not known. Any op without an answer of its own is answered by {"op","args","by"},
  * so that a test sees what arrived. agent.start reports progress twice. A line on stdin is an
  * event's type; it goes to whoever subscribed, with `data.id` the word behind it and agent demo.
+ *
+ * demo sleeps between agent.suspending and agent.resumed or agent.awake (as `data.life` the number
+ * behind it): agent.resume is not answered then, or refused after a line "refuse" until "relent".
+ * Each agent.touch and agent.resume is told on stdout: "OP AGENT WAKE"; such lines come back.
  */
 #define CLIENTS_MAX 16
 #define EVENTS_MAX 4096
@@ -40,6 +44,7 @@ static uint16_t cdp_port, guest_port;
 static int demo_port;
 static cJSON *events;
 static int generation = 1;
+static bool asleep, refusing;
 static const char *unknown_token = "";
 
 static void reply(struct client *c, double id, const char *key, cJSON *value, int fd)
@@ -69,7 +74,8 @@ static cJSON *agent(const char *name)
 	cJSON_AddStringToObject(
 		a, "id", streq(name, "demo") ? "ag_aaaaaaaaaaaaaaaa" : "ag_bbbbbbbbbbbbbbbb");
 	cJSON_AddStringToObject(a, "name", name);
-	cJSON_AddStringToObject(a, "state", "running");
+	cJSON_AddStringToObject(
+		a, "state", streq(name, "demo") && asleep ? "suspended" : "running");
 	if (streq(name, "demo") && demo_port)
 		cJSON_AddNumberToObject(a, "port", demo_port);
 	else
@@ -230,6 +236,20 @@ static void any_other(struct client *c, double id, const char *op, const cJSON *
 	reply(c, id, "ok", ok, -1);
 }
 
+/* agent.touch and agent.resume. */
+static void sleep_op(struct client *c, double id, const char *op, const cJSON *msg)
+{
+	const cJSON *args = json_get(msg, "args");
+
+	printf("%s %s %s\n", op, json_str(args, "agent", ""),
+		json_bool(args, "wake", true) ? "wake" : "sleep");
+	fflush(stdout);
+	if (streq(op, "agent.touch") || !asleep)
+		any_other(c, id, op, msg);
+	else if (refusing)
+		fail(c, id, 409, "limit-reached", "the host has no memory for it");
+}
+
 static void on_message(void *data, cJSON *msg, int fd)
 {
 	struct client *c = data;
@@ -252,6 +272,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		agent_connect(c, id, args);
 	} else if (streq(op, "agent.update")) {
 		agent_update(c, id, args);
+	} else if (streq(op, "agent.touch") || streq(op, "agent.resume")) {
+		sleep_op(c, id, op, msg);
 	} else if (streq(op, "agent.start")) {
 		agent_start(c, id, args);
 	} else if (streq(op, "events.list")) {
@@ -268,17 +290,25 @@ static void send_event(char *line)
 	char *type = strsep(&line, " ");
 	cJSON *e = cJSON_CreateObject(), *data;
 
-	if (streq(type, "agent.restart-generation")) {
-		generation++;
+	if (streq(type, "agent.restart-generation") || streq(type, "refuse") ||
+		streq(type, "relent")) {
+		generation += streq(type, "agent.restart-generation");
+		refusing = streq(type, "refuse");
+		puts(type);
+		fflush(stdout);
 		cJSON_Delete(e);
 		return;
 	}
+	asleep = starts_with(type, "agent.suspend") ||
+		 (asleep && !streq(type, "agent.resumed") && !streq(type, "agent.awake"));
 	cJSON_AddNumberToObject(e, "seq", cJSON_GetArraySize(events) + 1);
 	json_add_time(e, "time", realtime_ns());
 	cJSON_AddStringToObject(e, "type", type);
 	cJSON_AddStringToObject(e, "agent", "demo");
 	data = cJSON_AddObjectToObject(e, "data");
 	cJSON_AddStringToObject(data, "id", line ? line : "");
+	if (line && *line >= '0' && *line <= '9')
+		cJSON_AddNumberToObject(data, "life", atoi(line));
 	cJSON_AddStringToObject(e, "detail", line ? line : "");
 	cJSON_AddItemToArray(events, e);
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {

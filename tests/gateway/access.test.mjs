@@ -76,11 +76,12 @@ test('a client that neither reads nor closes is ended all the same', { timeout: 
   ws.socket.destroy();
 });
 
-test('its agent is removed: tokens for that agent lose what they opened', { timeout: 30000 }, async () => {
+test('its agent is removed: tokens for that agent lose what they opened, others what led into it', { timeout: 30000 }, async () => {
   const mine = await openAll('agent-token'), other = await openAll('admin-token');
   w.event('agent.removed', '');
   await until('the end', () => mine.ended.every(Boolean), 2000);
-  assert.deepEqual(other.ended, none);
+  assert.deepEqual([mine.cdp.closeCode, other.cdp.closeCode], [1008, 1001]);
+  assert.deepEqual(other.ended, [true, true, false, true]);
   other.close();
 });
 

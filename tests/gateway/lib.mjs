@@ -42,6 +42,7 @@ export class World {
     w.guestPort = guestPort ?? w.guest.port;
     w.port = await freePort();
     w.log = '';
+    w.ops = []; // what berthd was asked about sleep
     w.startGateway();
     if (daemon) await w.startDaemon();
     await until('the gateway', async () => {
@@ -72,7 +73,9 @@ export class World {
     this.daemon = spawn(path.join(build, 'cdp-proxy/fake-daemon'),
       [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort), ...(without ? [without] : [])],
       { stdio: ['pipe', 'pipe', 'inherit'] });
-    await new Promise((r) => readline.createInterface(this.daemon.stdout).once('line', r));
+    const lines = readline.createInterface(this.daemon.stdout);
+    await new Promise((r) => lines.once('line', r));
+    lines.on('line', (line) => this.ops.push(line));
   }
 
   async stopDaemon() {

@@ -13,7 +13,7 @@ export class Upstream {
     u.seen = [];
     u.wss.on('connection', (ws) => {
       ws.on('error', () => {});
-      ws.on('message', (m) => { const o = JSON.parse(m); u.seen.push(o); ws.send(JSON.stringify({ id: o.id, result: {} })); });
+      ws.on('message', (m) => { const o = JSON.parse(m); u.seen.push(o); if (!u.mute) ws.send(JSON.stringify({ id: o.id, result: {} })); });
     });
     await new Promise((r) => u.server.listen(0, '127.0.0.1', r));
     u.port = u.server.address().port;
