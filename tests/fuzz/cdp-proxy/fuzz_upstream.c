@@ -58,10 +58,8 @@ static void on_close(void *data, const char *reason, bool fault)
 	s->up = NULL;
 }
 
-static const struct upstream_owner owner = {.on_open = on_open,
-	.on_piece = on_piece,
-	.on_writable = on_writable,
-	.on_close = on_close};
+static const struct upstream_owner owner = {
+	.on_open = on_open, .on_piece = on_piece, .on_writable = on_writable, .on_close = on_close};
 
 /* The answer to the handshake that is waiting in fd. */
 static void shake_hands(int fd)
