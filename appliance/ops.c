@@ -58,6 +58,7 @@ static const struct json_member args_agent_update[] = {
 	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
 };
 static const struct json_member args_agent_stop[] = {AGENT, {"force", JSON_BOOL, false, NO_BOUNDS}};
+static const struct json_member args_agent_touch[] = {AGENT, {"wake", JSON_BOOL, false, NO_BOUNDS}};
 static const struct json_member args_agent_connect[] = {AGENT, {"port", JSON_STRING, true, 3, 5}};
 static const struct json_member args_policy_set[] = {
 	AGENT,
@@ -115,7 +116,7 @@ static const struct op table[] = {
 	{"agent.connect", false, WITH(args_agent_connect), op_agent_connect},
 	{"agent.suspend", true, WITH(args_agent_only), op_agent_suspend},
 	{"agent.resume", true, WITH(args_agent_only), op_agent_resume},
-	{"agent.touch", false, WITH(args_agent_only), op_agent_touch},
+	{"agent.touch", false, WITH(args_agent_touch), op_agent_touch},
 	{"agent.snapshot", true, WITH(args_agent_snapshot), op_agent_snapshot},
 	{"agent.restore", true, WITH(args_agent_restore), op_agent_restore},
 	{"agent.fork", true, WITH(args_agent_fork), op_agent_fork},
