@@ -92,7 +92,8 @@ static void on_touched(void *data, const cJSON *ok, const struct err *err)
 {
 	(void)data;
 	(void)ok;
-	(void)err;
+	if (err && err->status != 404 && err->status != 503)
+		log_warning("berthd does not take that an agent is in use: %s", err->msg);
 }
 
 static void touch(struct tied_agent *a)
@@ -113,10 +114,10 @@ static void arm(struct tied_agent *a)
 {
 	if (a->wanted && a->refused_at && !a->waking)
 		uv_timer_start(&a->timer, on_timer, RETRY_MS, 0);
-	else if (!a->asleep && is_busy(a))
-		uv_timer_start(&a->timer, on_timer, TOUCH_MS, 0);
-	else
+	else if (a->asleep || !is_busy(a))
 		uv_timer_stop(&a->timer);
+	else if (!uv_is_active((uv_handle_t *)&a->timer))
+		uv_timer_start(&a->timer, on_timer, TOUCH_MS, 0);
 }
 
 /* ---- The ends ---- */
