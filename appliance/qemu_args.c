@@ -186,7 +186,9 @@ int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 	} else {
 		add2(&a, "-accel", "tcg,thread=multi,tb-size=256");
 	}
-	add2(&a, "-cpu", q->kvm_fd >= 0 ? "host" : "max");
+	/* Chromium's BoringSSL mixes RDRAND into every random number only on a CPU of this vendor;
+	 * without it, forks of one memory repeat each other's. */
+	add2(&a, "-cpu", q->kvm_fd >= 0 ? "host" : "max,vendor=GenuineIntel");
 	add_memory(&a, q);
 	addf(&a, "-smp", "%u", q->cpus);
 	add(&a, "-nodefaults");

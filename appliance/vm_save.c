@@ -171,7 +171,7 @@ static void on_version(void *data, const cJSON *ret, const struct err *err)
 	snprintf(text, sizeof(text), "QEMU %d.%d.%d %.80s, %s, cpu %s",
 		(int)json_int(qemu, "major", 0), (int)json_int(qemu, "minor", 0),
 		(int)json_int(qemu, "micro", 0), json_str(ret, "package", ""), vm_accel(vm),
-		vm->kvm ? "host" : "max");
+		vm->kvm ? "host" : "max,vendor=GenuineIntel");
 	vm->machine_fn(vm, qemu ? text : NULL);
 }
 
