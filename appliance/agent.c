@@ -273,6 +273,17 @@ int agent_check_on_crash(const char *text, struct err *err)
 	return refuse(err, "invalid-request", "'on_crash' must be restart or stop");
 }
 
+/* The gateway says every 5 s that an agent is in use: less would suspend one in the middle of it.
+ */
+int agent_check_idle(const cJSON *args, struct err *err)
+{
+	int64_t idle = json_int(args, "idle_suspend", 0);
+
+	if (idle == 0 || idle >= CONFIG_IDLE_MIN)
+		return 0;
+	return refuse(err, "invalid-request", "'idle_suspend' must be 0 (never) or at least 8 s");
+}
+
 static bool holds(const cJSON *list, const char *text)
 {
 	const cJSON *one;
@@ -364,6 +375,9 @@ int agent_update(struct agent *a, const cJSON *args, struct err *err)
 
 	if (r == 0)
 		r = agent_check_on_crash(json_str(args, "on_crash", a->rec.on_crash), err);
+	if (r < 0)
+		return r;
+	r = agent_check_idle(args, err);
 	if (r < 0)
 		return r;
 	next.labels = labels ? cJSON_PrintUnformatted(labels) : xstrdup(a->rec.labels);

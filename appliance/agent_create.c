@@ -48,6 +48,8 @@ static int fill_record(
 	if (r == 0)
 		r = agent_check_labels(labels, err);
 	if (r == 0)
+		r = agent_check_idle(args, err);
+	if (r == 0)
 		r = choose_image(all, json_str(args, "image", NULL), rec, err);
 	if (r < 0)
 		return r;
@@ -184,6 +186,8 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 		r = agent_check_on_crash(on_crash, err);
 	if (r == 0)
 		r = agent_check_labels(labels, err);
+	if (r == 0)
+		r = agent_check_idle(args, err);
 	if (r == 0)
 		r = check_origin(all, o, err);
 	rules = r < 0 ? NULL

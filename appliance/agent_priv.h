@@ -106,6 +106,7 @@ __attribute__((format(printf, 4, 5))) void agent_event(
 
 int agent_check_labels(const cJSON *labels, struct err *err);
 int agent_check_on_crash(const char *text, struct err *err);
+int agent_check_idle(const cJSON *args, struct err *err);
 
 /* agent_run.c */
 void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker);

@@ -31,6 +31,16 @@ static int parse_number(const struct key *k, const char *value, void *at, struct
 	return 0;
 }
 
+static int parse_idle(const struct key *k, const char *value, void *at, struct err *err)
+{
+	int r = parse_number(k, value, at, err);
+
+	if (r == 0 && *(unsigned *)at > 0 && *(unsigned *)at < CONFIG_IDLE_MIN)
+		r = err_set(err, ERANGE, "'%s' must be 0 (never) or at least %d", k->name,
+			CONFIG_IDLE_MIN);
+	return r;
+}
+
 static int parse_text(const struct key *k, const char *value, void *at, struct err *err)
 {
 	if (strlen(value) >= k->max)
@@ -139,7 +149,7 @@ static const struct key keys[] = {
 		"restart or stop a new agent whose guest crashes or hangs"},
 	{"agent", "warm_templates", AT(warm), parse_number, 0, 1, "1",
 		"1: new agents begin from a machine kept warm for their image and size"},
-	{"agent", "idle_suspend", AT(idle_suspend_s), parse_number, 0, 30 * 86400, "0",
+	{"agent", "idle_suspend", AT(idle_suspend_s), parse_idle, 0, 30 * 86400, "0",
 		"seconds without a request after which a new agent is suspended; 0: never"},
 	{"agent", "stop_timeout", AT(stop_timeout_s), parse_number, 1, 600, "20",
 		"seconds a guest gets to power off"},

@@ -7,6 +7,7 @@
 #include "err.h"
 
 #define CONFIG_LIST_MAX 16
+#define CONFIG_IDLE_MIN 8 /* s, or 0 */
 
 /* Filled by config_load. Strings are inside; nothing to free. */
 struct config {

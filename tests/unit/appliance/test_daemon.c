@@ -452,6 +452,10 @@ static void test_update(void **state)
 	want_ok("agent.update", "{\"agent\":\"a\",\"port\":0}");
 	assert_int_equal(shown_number("a", "port"), -1); /* null */
 	want_error("agent.update", "{\"agent\":\"a\",\"on_crash\":\"dance\"}", "invalid-request");
+	want_error("agent.update", "{\"agent\":\"a\",\"idle_suspend\":7}", "invalid-request");
+	want_error("agent.create", "{\"name\":\"b\",\"idle_suspend\":1}", "invalid-request");
+	want_ok("agent.update", "{\"agent\":\"a\",\"idle_suspend\":8}");
+	assert_int_equal(shown_number("a", "idle_suspend"), 8);
 	{
 		cJSON *msg = call("agent.list", "{\"label\":\"x=y\"}");
 
