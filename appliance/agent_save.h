@@ -3,6 +3,7 @@
 #define BERTH_AGENT_SAVE_H
 
 #include "agent.h"
+#include "verify.h"
 
 /* manifest: the snapshot's (snapshot.h), or NULL with err. The agent lives. */
 typedef void agent_saved_fn(
@@ -16,6 +17,10 @@ int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn
 /* A manifest with what the agent's record says; layers, memory, id and tag are still to be added.
  */
 cJSON *agent_manifest(const struct agent *a, const char *kind);
+
+/* Are all files of a snapshot what they were? As verify_files. */
+struct verify *snapshot_verify(
+	struct agents *all, const cJSON *manifest, verify_done_fn *done, void *data);
 
 /* The agent becomes what it was: its present disk and memory are gone. Then it runs. */
 int agent_restore(struct agent *a, const char *snapshot, const char *by, const struct asker *asker,

@@ -47,6 +47,37 @@ struct verify *agent_verify(struct agent *a, const cJSON *manifest, verify_done_
 	return q;
 }
 
+struct verify *snapshot_verify(
+	struct agents *all, const cJSON *manifest, verify_done_fn *done, void *data)
+{
+	AUTOFREE char *folder = path_in(all->state, "snapshots/%s", json_str(manifest, "id", ""));
+	const cJSON *memory = json_get(manifest, "memory"), *one;
+	struct verify_file files[VERIFY_FILES_MAX];
+	struct verify *q;
+	size_t n = 0;
+
+	for (size_t i = 0; memory && i < 3; i++) {
+		static const char *const digests[] = {
+			"base_digest", "device_digest", "pages_digest"};
+		const char *names[] = {json_str(memory, "base", ""), "device", "pages"};
+
+		if (i == 2 && !json_bool(memory, "pages", false))
+			break;
+		files[n].path = xasprintf("%s/%s", folder, names[i]);
+		snprintf(files[n++].digest, sizeof(files[0].digest), "%s",
+			json_str(memory, digests[i], ""));
+	}
+	cJSON_ArrayForEach (one, json_get(manifest, "layers")) {
+		files[n].path = xasprintf("%s/%s.qcow2", folder, json_str(one, "name", ""));
+		snprintf(files[n++].digest, sizeof(files[0].digest), "%s",
+			json_str(one, "digest", ""));
+	}
+	q = verify_files(all->verifier, files, n, done, data);
+	while (n > 0)
+		free(files[--n].path);
+	return q;
+}
+
 /* The memory of the folder `from` becomes what the agent wakes from with `disk`. */
 static int link_sleep(
 	struct agent *a, const char *from, const cJSON *manifest, const char *disk, struct err *err)

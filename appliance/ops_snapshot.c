@@ -164,18 +164,48 @@ static int same_agent(const struct agent *a, const cJSON *m, struct err *err)
 	return err_type(err, 409, "wrong-state");
 }
 
+/* A restore whose snapshot is being looked at. */
+struct restoring {
+	struct daemon *d;
+	struct request *r;
+	char snapshot[64];
+};
+
+static void on_verified(
+	void *data, const struct verify_file *files, size_t n, const struct err *damage)
+{
+	struct restoring *one = data;
+	const struct asker asker = {on_progress, on_restored, one->r};
+	struct agent *a = damage ? NULL : op_agent(one->d, one->r);
+	struct err err;
+
+	if (damage)
+		request_fail(one->r, damage);
+	else if (a && agent_restore(a, one->snapshot, request_by(one->r), &asker, &err) < 0)
+		request_fail(one->r, &err);
+	free(one);
+}
+
+/* What the agent is now is given up only for a snapshot that is whole. */
 void op_agent_restore(struct daemon *d, struct request *r)
 {
-	const struct asker asker = {on_progress, on_restored, r};
 	struct agent *a = op_agent(d, r);
 	cJSON *m = a ? named(d, r) : NULL;
+	struct restoring *one;
 	struct err err;
 
 	if (!m)
 		return;
-	if (same_agent(a, m, &err) < 0 ||
-		agent_restore(a, json_str(m, "id", ""), request_by(r), &asker, &err) < 0)
+	if (same_agent(a, m, &err) < 0) {
 		request_fail(r, &err);
+	} else {
+		one = xcalloc(1, sizeof(*one));
+		one->d = d;
+		one->r = r;
+		snprintf(one->snapshot, sizeof(one->snapshot), "%s", json_str(m, "id", ""));
+		request_progress(r, "check", "checking the snapshot");
+		snapshot_verify(d->agents, m, on_verified, one);
+	}
 	cJSON_Delete(m);
 }
 

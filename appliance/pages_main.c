@@ -7,7 +7,8 @@
  *                                   IN: none); says the digest of the file DEVICE as well
  *   berth-pages merge BASE IN OUT   makes OUT, a sparse copy of BASE with them
  *   berth-pages digest FILE...      BLAKE2b-256 of each, holes and zeros left out, once it is
- *                                   on the disk: a line each
+ *                                   on the disk: a line each. Of files named "pages" and
+ *                                   "device" the digest is that of a manifest (snapshot.h)
  *
  * Prints lines of JSON: save says {"captured":N} when the process may go on; each ends with
  * {"digest":HEX,"pages":N,"zero":N,"bytes":N} after fsync, or {"error":…} and status 1.
@@ -225,34 +226,34 @@ static int load_pages(pid_t pid, const char *base, const char *in, cJSON *say_he
 }
 
 /* The digest that vm_save.c makes of a device state. */
-static int digest_device(const char *path, cJSON *say_here, struct err *err)
+static int digest_device(const char *path, uint8_t out[PAGES_DIGEST_LEN], struct err *err)
 {
-	char hex[2 * PAGES_DIGEST_LEN + 1];
-	uint8_t digest[PAGES_DIGEST_LEN];
 	AUTOFREE char *data = NULL;
 	size_t n;
 	int r = file_read(AT_FDCWD, path, DEVICE_MAX, &data, &n, err);
 
-	if (r < 0)
-		return r;
-	crypto_generichash(digest, sizeof(digest), (const uint8_t *)data, n, NULL, 0);
-	hex_encode(digest, sizeof(digest), hex);
-	cJSON_AddStringToObject(say_here, "device", hex);
-	return 0;
+	if (r == 0)
+		crypto_generichash(out, PAGES_DIGEST_LEN, (const uint8_t *)data, n, NULL, 0);
+	return MIN(r, 0);
 }
 
 static int load(pid_t pid, const char *base, const char *in, const char *device, struct err *err)
 {
+	char hex[2 * PAGES_DIGEST_LEN + 1];
+	uint8_t out[PAGES_DIGEST_LEN];
 	cJSON *o = cJSON_CreateObject();
 	int r = streq(in, "-") ? 0 : load_pages(pid, base, in, o, err);
 
 	if (r == 0)
-		r = digest_device(device, o, err);
-	if (r == 0)
-		say(o);
-	else
+		r = digest_device(device, out, err);
+	if (r < 0) {
 		cJSON_Delete(o);
-	return r;
+		return r;
+	}
+	hex_encode(out, sizeof(out), hex);
+	cJSON_AddStringToObject(o, "device", hex);
+	say(o);
+	return 0;
 }
 
 /* Copies what the file holds, holes left out. */
@@ -351,13 +352,45 @@ static int merge(const char *base, const char *in, const char *out, struct err *
 	return r;
 }
 
+static int nowhere(void *data, uint64_t at, const void *bytes, size_t n, struct err *err)
+{
+	return 0;
+}
+
+/* What pages_read finds; one that is damaged has the digest of nothing at all, which no file has.
+ */
+static int digest_pages(int fd, struct pages_stats *ret, uint8_t *out, struct err *err)
+{
+	uint8_t head[PAGES_HEADER_LEN] = {0};
+	uint64_t memory = 0;
+	int r;
+
+	if (pread(fd, head, sizeof(head), 0) < 0)
+		return err_sys(err, "cannot read the pages");
+	for (int i = 7; i >= 0; i--)
+		memory = memory << 8 | head[16 + i];
+	r = pages_read(fd, memory, nowhere, NULL, out, ret, err);
+	if (r == -EBADMSG)
+		memset(out, 0, PAGES_DIGEST_LEN);
+	return r == -EBADMSG ? 0 : r;
+}
+
 static int digest(const char *path, struct err *err)
 {
+	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 	struct pages_stats stats = {0};
 	uint8_t out[PAGES_DIGEST_LEN];
 	AUTOFD int fd = open_input(path, err);
-	int r = fd < 0 ? fd : digest_of(fd, path, &stats, out, err);
+	int r;
 
+	if (fd < 0)
+		r = fd;
+	else if (streq(name, "pages"))
+		r = digest_pages(fd, &stats, out, err);
+	else if (streq(name, "device"))
+		r = digest_device(path, out, err);
+	else
+		r = digest_of(fd, path, &stats, out, err);
 	if (r == 0)
 		r = sync_file(fd, path, err);
 	if (r == 0)

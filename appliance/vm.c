@@ -398,6 +398,8 @@ void vm_begin_link(struct vm *vm)
 		.view_width = 1280,
 		.view_height = 800};
 
+	if (vm->wake.device)
+		config.flags |= GUEST_CONFIG_WOKEN;
 	memcpy(config.machine_id, vm->machine_id, sizeof(config.machine_id));
 	snprintf(config.hostname, sizeof(config.hostname), "%s", vm->name);
 	vm->link = guest_link_new(vm->loop, vm->state, vm->id, &config, &link_callbacks, vm);

@@ -10,6 +10,7 @@
 #include "browser.h"
 #include "exec.h"
 #include "identity.h"
+#include "net.h"
 #include "note.h"
 #include "util.h"
 
@@ -90,11 +91,14 @@ static uint64_t memory_available_kib(void)
 static bool take_config(const uint8_t *p, size_t n)
 {
 	struct guest_config config;
+	struct err err;
 
 	if (!guest_get_config(p, n, &config))
 		return false;
 	if (opt.identity)
 		identity_apply(&config);
+	if (opt.identity && config.flags & GUEST_CONFIG_WOKEN && net_changed(&err) < 0)
+		note("%s", err.msg);
 	configured = ready_said = true;
 	send_ready();
 	note_set_sink(send_log, NULL);

@@ -12,6 +12,7 @@
 #include "boot.h"
 #include "browser.h"
 #include "child.h"
+#include "clone.h"
 #include "control.h"
 #include "exec.h"
 #include "file.h"
@@ -106,7 +107,7 @@ __attribute__((noreturn)) static void run_init(void)
 	settle_process();
 	log_init("berth-init", LOG_WARNING);
 	self = open("/init", O_PATH | O_CLOEXEC);
-	if (boot_root(&fresh, &err) < 0)
+	if (clone_no_wipe_on_fork(&err) < 0 || boot_root(&fresh, &err) < 0)
 		give_up(&err);
 	open_console();
 	log_debug("root after %u ms", since_boot_ms() - control.kernel_ms);

@@ -16,6 +16,8 @@
 #include "guest.h"
 #include "util.h"
 
+#define NET_PASSING_ADDR "10.0.2.14" /* nobody's; there for an instant */
+
 static struct sockaddr ipv4(in_addr_t addr)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = addr};
@@ -96,4 +98,18 @@ int net_setup(struct err *err)
 		neighbour(sock, err) < 0)
 		return err->code;
 	return route(sock, err);
+}
+
+int net_changed(struct err *err)
+{
+	AUTOFD int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = request(NET_DEVICE ":w");
+
+	ifr.ifr_addr = ipv4(inet_addr(NET_PASSING_ADDR));
+	if (sock < 0 || ioctl(sock, SIOCSIFADDR, &ifr) < 0)
+		return err_sys(err, "cannot add an address to %s", NET_DEVICE);
+	ifr = request(NET_DEVICE ":w"); /* an alias that is set down is gone */
+	if (ioctl(sock, SIOCSIFFLAGS, &ifr) < 0)
+		return err_sys(err, "cannot remove the address %s", NET_PASSING_ADDR);
+	return 0;
 }

@@ -87,6 +87,7 @@ struct guest_config {
 	uint32_t view_width, view_height, reserved[3];
 };
 #define GUEST_CONFIG_BROWSER 1u /* run Chromium */
+#define GUEST_CONFIG_WOKEN 2u   /* its memory is of another moment, or another agent's */
 
 #define GUEST_READY_LEN 88
 struct guest_ready {
