@@ -119,56 +119,42 @@ cJSON *snapshot_json(struct agents *all, const cJSON *m)
 struct listing {
 	struct agents *all;
 	const char *agent_id;
-	cJSON *list;
+	cJSON **items; /* owned, and so are they */
+	size_t n;
 };
-
-/* Puts it in its place by time. */
-static void insert(cJSON *list, cJSON *one)
-{
-	int n = cJSON_GetArraySize(list);
-
-	while (n > 0 && strcmp(json_str(cJSON_GetArrayItem(list, n - 1), "created_at", ""),
-				json_str(one, "created_at", "")) > 0)
-		n--;
-	cJSON_InsertItemInArray(list, n, one);
-}
 
 static void list_one(void *data, cJSON *m)
 {
 	struct listing *l = data;
 
-	if (!l->agent_id || streq(json_str(m, "agent", ""), l->agent_id))
-		insert(l->list, snapshot_json(l->all, m));
+	if (!l->agent_id || streq(json_str(m, "agent", ""), l->agent_id)) {
+		l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
+		l->items[l->n++] = snapshot_json(l->all, m);
+	}
 	cJSON_Delete(m);
 }
 
+static int by_time(const void *a, const void *b)
+{
+	const cJSON *x = *(cJSON *const *)a, *y = *(cJSON *const *)b;
+	int order = strcmp(json_str(x, "created_at", ""), json_str(y, "created_at", ""));
+
+	return order ? order : strcmp(json_str(x, "id", ""), json_str(y, "id", ""));
+}
+
+/* Sorted before they are in an array: cJSON 1.7.15 loses some where one is inserted. */
 cJSON *snapshots_list(struct agents *all, const char *agent_id)
 {
-	struct listing l = {all, agent_id, cJSON_CreateArray()};
+	struct listing l = {all, agent_id, NULL, 0};
+	cJSON *list = cJSON_CreateArray();
 
 	each(all, list_one, &l);
-	return l.list;
-}
-
-struct image_use {
-	const char *image;
-	unsigned n;
-};
-
-static void count_image(void *data, cJSON *m)
-{
-	struct image_use *use = data;
-
-	use->n += streq(json_str(m, "image", ""), use->image);
-	cJSON_Delete(m);
-}
-
-unsigned snapshots_of_image(struct agents *all, const char *image)
-{
-	struct image_use use = {.image = image};
-
-	each(all, count_image, &use);
-	return use.n;
+	if (l.n > 0)
+		qsort(l.items, l.n, sizeof(*l.items), by_time);
+	for (size_t i = 0; i < l.n; i++)
+		cJSON_AddItemToArray(list, l.items[i]);
+	free(l.items);
+	return list;
 }
 
 struct adoption {
