@@ -157,6 +157,27 @@ cJSON *snapshots_list(struct agents *all, const char *agent_id)
 	return list;
 }
 
+struct image_use {
+	const char *image;
+	unsigned n;
+};
+
+static void count_image(void *data, cJSON *m)
+{
+	struct image_use *use = data;
+
+	use->n += streq(json_str(m, "image", ""), use->image);
+	cJSON_Delete(m);
+}
+
+unsigned snapshots_of_image(struct agents *all, const char *image)
+{
+	struct image_use use = {.image = image};
+
+	each(all, count_image, &use);
+	return use.n;
+}
+
 struct adoption {
 	struct agents *all;
 	const char *gone, *parent;
