@@ -78,6 +78,10 @@ static int prepare(struct agent *a, struct err *err)
 void agent_unwakeable(struct agent *a)
 {
 	if (a->warm && agent_unwarm(a, &a->err) == 0) {
+		/* It stands with no rule, as for a wake: a boot has its rules from the start. */
+		policy_link_end(a->link);
+		a->link = NULL;
+		policy_kill_left(a->all->state, a->rec.id);
 		agent_feed(a, INPUT_UNWARM);
 		return;
 	}
