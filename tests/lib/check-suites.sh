@@ -113,6 +113,7 @@ suite_lint() {
 		--suppress=autoVariables -I appliance/base -D_GNU_SOURCE \
 		--include=tests/lib/cppcheck.h \
 		appliance cdp-proxy policy guest-image || { echo "not ok - cppcheck"; status=1; }
+	scripts/api-md | diff docs/api.md - || { echo "not ok - docs/api.md is not what scripts/api-md makes of docs/openapi.json"; status=1; }
 	tests/lib/sizes || { echo "not ok - sizes"; status=1; }
 	[ $status = 0 ] && echo "ok - format, shell, analysis, sizes"
 	return $status
