@@ -14,13 +14,14 @@ import { serveSite } from './sites.mjs';
 import { serveEcho } from './wsecho.mjs';
 
 const dir = process.argv[2];
-const stats = { hosts: {}, connections: {}, dns: [], datagrams: 0 };
+const stats = { hosts: {}, connections: {}, dns: [], datagrams: 0, randoms: [] };
 
 function reset() {
   stats.hosts = {};
   stats.connections = {};
   stats.dns = [];
   stats.datagrams = 0;
+  stats.randoms = [];
 }
 
 /** Counts a request under the name it asked for, and under the name of the TLS handshake. */
@@ -39,8 +40,18 @@ function onConnection(socket) {
   socket.on('error', () => {});
 }
 
+const greeted = new WeakSet();
+
+/** The client's random of each TLS handshake, which is in every line for a key log. */
+function onKeylog(line, socket) {
+  if (greeted.has(socket)) return;
+  greeted.add(socket);
+  stats.randoms.push(line.toString().split(' ')[1]);
+}
+
 function attach(server, scheme) {
   server.on('connection', onConnection);
+  server.on('keylog', onKeylog);
   server.on('request', (req, res) => {
     count(req);
     serveSite(req, res, scheme);
