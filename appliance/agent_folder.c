@@ -53,10 +53,13 @@ static int make_zero_base(const struct agent *a, struct err *err)
 {
 	AUTOFREE char *path = path_in(a->all->state, "agents/%s/%s", a->rec.id, SNAPSHOT_ZERO_BASE),
 		      *part = xasprintf("%s.part", path);
-	off_t size = (off_t)a->rec.memory_mib << 20;
 	AUTOFD int fd = -1;
+	unsigned mib, cpus;
 	struct stat st;
+	off_t size;
 
+	agent_size(a, &mib, &cpus);
+	size = (off_t)mib << 20;
 	if (stat(path, &st) == 0 && st.st_size == size)
 		return 0;
 	unlink(part);
@@ -132,6 +135,17 @@ cJSON *agent_sleep(const struct agent *a, struct err *err)
 	err_set(err, EBADMSG, "%s is damaged: no memory is in it", folder);
 	err_type(err, 409, "snapshot-damaged");
 	return NULL;
+}
+
+void agent_size(const struct agent *a, unsigned *ret_memory_mib, unsigned *ret_cpus)
+{
+	cJSON *m = a->vm ? NULL : agent_sleep(a, NULL);
+
+	*ret_memory_mib = a->vm ? a->vm_memory_mib : a->rec.memory_mib;
+	*ret_cpus = a->vm ? a->vm_cpus : a->rec.cpus;
+	*ret_memory_mib = (unsigned)json_int(m, "memory_mib", *ret_memory_mib);
+	*ret_cpus = (unsigned)json_int(m, "cpus", *ret_cpus);
+	cJSON_Delete(m);
 }
 
 bool agent_sleeps(const struct agent *a)

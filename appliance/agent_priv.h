@@ -33,6 +33,7 @@ struct agent {
 	cJSON *rules;
 	enum agent_phase phase;
 	struct vm *vm;
+	unsigned vm_memory_mib, vm_cpus; /* of it: the record may say otherwise for the next boot */
 	struct policy_link *link;
 	struct watch_timer *timer;     /* of the phase */
 	struct image_wait *image_wait; /* in PHASE_PREPARE; NULL: none */
@@ -160,6 +161,8 @@ int agent_folder_make(struct agent *a, struct err *err);
 /* Removes what the record does not name. */
 void agent_folder_sweep(struct agent *a);
 uint64_t agent_folder_bytes(const struct agent *a);
+/* Memory and processors of the machine that runs or sleeps; of the next boot if there is none. */
+void agent_size(const struct agent *a, unsigned *ret_memory_mib, unsigned *ret_cpus);
 /* The manifest of the memory that it can wake from, or NULL and err: -ENOENT when it does not
  * sleep. */
 cJSON *agent_sleep(const struct agent *a, struct err *err);

@@ -40,7 +40,9 @@ struct agent_save {
 cJSON *agent_manifest(const struct agent *a, const char *kind)
 {
 	cJSON *m = cJSON_CreateObject();
+	unsigned memory_mib, cpus;
 
+	agent_size(a, &memory_mib, &cpus);
 	cJSON_AddNumberToObject(m, "format", 1);
 	cJSON_AddStringToObject(m, "kind", kind);
 	cJSON_AddStringToObject(m, "agent", a->rec.id);
@@ -48,8 +50,8 @@ cJSON *agent_manifest(const struct agent *a, const char *kind)
 	cJSON_AddStringToObject(m, "parent", a->rec.head);
 	cJSON_AddNumberToObject(m, "created_ms", (double)(realtime_ns() / 1000000));
 	cJSON_AddStringToObject(m, "image", a->rec.image);
-	cJSON_AddNumberToObject(m, "memory_mib", a->rec.memory_mib);
-	cJSON_AddNumberToObject(m, "cpus", a->rec.cpus);
+	cJSON_AddNumberToObject(m, "memory_mib", memory_mib);
+	cJSON_AddNumberToObject(m, "cpus", cpus);
 	cJSON_AddNumberToObject(m, "disk_gib", a->rec.disk_gib);
 	cJSON_AddItemToObject(m, "policy", cJSON_Duplicate(a->rules, true));
 	return m;

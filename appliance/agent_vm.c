@@ -4,6 +4,7 @@
 #include "json.h"
 #include "log.h"
 #include "paths.h"
+#include "process.h"
 #include "util.h"
 
 #include <errno.h>
@@ -194,8 +195,8 @@ static void fill_spec(const struct agent *a, char *paths[2], struct vm_spec *ret
 		.image_dir = paths[0],
 		.disk = a->rec.disk,
 		.memory = paths[1],
-		.memory_mib = a->rec.memory_mib,
-		.cpus = a->rec.cpus,
+		.memory_mib = a->vm_memory_mib,
+		.cpus = a->vm_cpus,
 		.browser = true,
 	};
 	memcpy(ret->machine_id, a->rec.machine_id, sizeof(ret->machine_id));
@@ -227,6 +228,7 @@ int agent_start_vm(struct agent *a, const cJSON *m, struct err *err)
 	char *paths[2];
 	int r;
 
+	agent_size(a, &a->vm_memory_mib, &a->vm_cpus);
 	fill_spec(a, paths, &spec);
 	if (m)
 		spec.wake = (struct vm_wake){.device = device,
@@ -262,6 +264,9 @@ int agent_adopt_vm(struct agent *a, struct err *err)
 		a->vm = NULL;
 		return r;
 	}
+	/* As qemu_args.c wrote it; the record may have been changed since. */
+	a->vm_memory_mib = process_arg_number(vm_pid(a->vm), "-m", a->rec.memory_mib);
+	a->vm_cpus = process_arg_number(vm_pid(a->vm), "-smp", a->rec.cpus);
 	a->adopted = a->browser_known = streq(a->rec.state, "running");
 	a->browser = GUEST_BROWSER_STARTING;
 	a->phase = PHASE_BOOT;

@@ -112,17 +112,34 @@ uint64_t process_cpu_ms(pid_t pid)
 	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
-bool process_has_arg(pid_t pid, const char *arg)
+/* What follows the argument `option` (at the end an empty text), or NULL; *ret_text is the caller's
+ * to free, and holds it. */
+static const char *find_arg(pid_t pid, const char *option, char **ret_text)
 {
-	AUTOFREE char *text = NULL;
 	char path[64];
 	size_t len;
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-	if (file_read(AT_FDCWD, path, CMDLINE_MAX, &text, &len, NULL) < 0)
-		return false;
-	for (const char *p = text; p < text + len; p += strlen(p) + 1)
-		if (streq(p, arg))
-			return true;
-	return false;
+	if (file_read(AT_FDCWD, path, CMDLINE_MAX, ret_text, &len, NULL) < 0)
+		return NULL;
+	for (const char *p = *ret_text; p < *ret_text + len; p += strlen(p) + 1)
+		if (streq(p, option))
+			return p + strlen(p) + 1;
+	return NULL;
+}
+
+bool process_has_arg(pid_t pid, const char *arg)
+{
+	AUTOFREE char *text = NULL;
+
+	return find_arg(pid, arg, &text);
+}
+
+unsigned process_arg_number(pid_t pid, const char *option, unsigned otherwise)
+{
+	AUTOFREE char *text = NULL;
+	const char *value = find_arg(pid, option, &text);
+	uint64_t n;
+
+	return value && parse_u64(value, 1, 1 << 20, &n) ? (unsigned)n : otherwise;
 }

@@ -478,6 +478,9 @@ describe('with a guest that lies', () => {
     ws.on('message', (m) => got.push(String(m)));
     await until('the guest', () => guest);
     guest.on('data', (d) => from.push(d));
+    guest.write(frame(9, 'first')); // answered once the gateway has read what came before it
+    await until('the first pong', () => Buffer.concat(from).length === 6 + 'first'.length);
+    from.length = 0;
     ws.send('{"id":5,"method":"Browser.crash"}');
     ws.send('{"id":6,"method":"Browser.getVersion"}');
     const passes = 6 + '{"id":6,"method":"Browser.getVersion"}'.length; // and nothing of what is refused

@@ -300,6 +300,7 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	const struct vm_callbacks *cb, void *data, struct err *err)
 {
 	AUTOFREE char *path = path_in(spec->state, "run/agents/%s/qemu.pid", spec->id);
+	struct stat st;
 	pid_t pid;
 
 	point();
@@ -309,6 +310,8 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	}
 	if (process_read_file(path))
 		return err_set(err, EBUSY, "a QEMU of this agent runs already");
+	if (stat(spec->memory, &st) < 0 || st.st_size != (off_t)spec->memory_mib << 20)
+		return err_set(err, EINVAL, "%s is not of %u MiB", spec->memory, spec->memory_mib);
 	pid = run_qemu(spec->state, path);
 	*ret = watch(loop, pid, cb, data);
 	(*ret)->waking = spec->wake.device;
@@ -397,6 +400,7 @@ static void on_verify(void *data)
 		if (access(q->files[i].path, F_OK) < 0)
 			err_sys(&err, "%s", q->files[i].path);
 		memset(q->files[i].digest, 'a', 64);
+		q->files[i].digest[64] = 0;
 	}
 	point();
 	q->done(q->data, q->files, q->n, err.code ? &err : NULL);

@@ -467,6 +467,23 @@ static void test_update(void **state)
 	}
 }
 
+/* Memory that was kept is of the machine that it was taken from, whatever the record says since. */
+static void test_resized_while_asleep(void **state)
+{
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\",\"memory_mib\":512}");
+	want_ok("agent.update", "{\"agent\":\"a\",\"memory_mib\":1024}");
+	want_ok("agent.suspend", "{\"agent\":\"a\"}");
+	want_ok("agent.update", "{\"agent\":\"a\",\"memory_mib\":2048}");
+	want_ok("agent.snapshot", "{\"agent\":\"a\",\"tag\":\"t\"}");
+	want_ok("agent.resume", "{\"agent\":\"a\"}");
+	want_ok("agent.create", "{\"name\":\"b\",\"from\":\"t\"}");
+	assert_int_equal(shown_number("b", "memory_mib"), 512);
+	assert_int_equal(shown_number("a", "memory_mib"), 2048);
+	want_ok("agent.restart", "{\"agent\":\"a\"}");
+	assert_string_equal(shown("a", "state"), "running");
+}
+
 /* Of every operation: no argument more, none missing, each of its type and within its bounds. */
 static void wrong_members(const struct op *op)
 {
@@ -746,6 +763,7 @@ int main(void)
 		T(test_policy),
 		T(test_tokens_and_images),
 		T(test_update),
+		T(test_resized_while_asleep),
 		T(test_every_op_refuses_nonsense),
 		T(test_bad_messages),
 		T(test_events),
