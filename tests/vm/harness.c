@@ -285,7 +285,7 @@ static void check_identity(int pid)
 static void check_room(int pid)
 {
 	static const char *const spaces[] = {"mnt", "net", "ipc", "uts", "pid"};
-	static const char known[] = " agent dev etc image lib lib64 usr ";
+	static const char known[] = " agent dev etc image lib lib64 memory usr ";
 	char path[64];
 	struct dirent *e;
 	DIR *d;
