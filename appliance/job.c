@@ -97,7 +97,6 @@ static void on_output(void *data, int events)
 int job_start(struct job **ret, uv_loop_t *loop, const char *const *argv,
 	const struct job_callbacks *cb, struct err *err)
 {
-	char *env[] = {(char *)"LC_ALL=C", NULL};
 	posix_spawn_file_actions_t actions;
 	struct job *j;
 	int ends[2], r;
@@ -107,7 +106,7 @@ int job_start(struct job **ret, uv_loop_t *loop, const char *const *argv,
 		return err_sys(err, "cannot make a pipe");
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-	r = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)argv, env);
+	r = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(ends[1]);
 	if (r != 0) {

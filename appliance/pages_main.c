@@ -69,6 +69,14 @@ struct capture {
 	int64_t n;
 };
 
+static void capture_done(struct capture *c)
+{
+	if (c->copy)
+		munmap(c->copy, (size_t)c->n * GUEST_PAGE);
+	free(c->bitmap);
+	guest_ram_close(&c->ram);
+}
+
 static bool is_set(const uint8_t *bitmap, uint64_t i)
 {
 	return bitmap[i / 8] >> i % 8 & 1;
@@ -149,7 +157,7 @@ static int sync_file(int fd, const char *path, struct err *err)
 
 static int save(pid_t pid, const char *base, const char *out, struct err *err)
 {
-	struct capture c = {0};
+	struct capture c = {.ram = {.mem = -1, .pagemap = -1}};
 	struct pages_writer *w = NULL;
 	struct pages_stats stats;
 	uint8_t digest[PAGES_DIGEST_LEN];
@@ -177,6 +185,7 @@ static int save(pid_t pid, const char *base, const char *out, struct err *err)
 		r = sync_file(fd, out, err);
 	if (r == 0)
 		say_result(digest, &stats);
+	capture_done(&c);
 	return r;
 }
 

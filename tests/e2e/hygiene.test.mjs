@@ -1,4 +1,4 @@
-// What no two forks of one template may share, and the clock. BERTH_CHECK_LONG=1: 50 forks instead of 20.
+// What no two forks of one template may share, and the clock. BERTH_CHECK_LONG=1: 50 forks instead of 8.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -6,7 +6,7 @@ import { chromium } from 'playwright-core';
 
 import { Appliance, SLOW, internet, resetInternet } from '../lib/appliance.mjs';
 
-const FORKS = process.env.BERTH_CHECK_LONG === '1' ? 50 : 20;
+const FORKS = process.env.BERTH_CHECK_LONG === '1' ? 50 : 8;
 const CLOCK_MS = 100;
 const SITE = 'https://shop.test/';
 const SHAPE = ['--memory', '768', '--disk', '2'];
