@@ -155,7 +155,7 @@ test('suspend: QEMU is gone, its memory is back; any request wakes it', { timeou
   await isAsKept('one');
   await policyHolds('one');
   const { off } = await identity('one');
-  assert.ok(off <= 100, `the clock is off by ${off} ms`);
+  assert.ok(off <= 100 * SLOW, `the clock is off by ${off} ms`);
   await a.cli('suspend', 'one');
   await a.cli('resume', 'one');
   await isAsKept('one');
@@ -172,7 +172,8 @@ test('five forks at once: the same state, five of everything that must not be sh
   for (const name of FORKS) {
     await isAsKept(name);
     const { off, ids } = await identity(name);
-    assert.ok(off <= 100, `${name}: the clock is off by ${off} ms`);
+    // Five wake at once on few processors: what the host said is late by as long as it took to be read. One at a time: hygiene.test.mjs.
+    assert.ok(off <= 1000 * SLOW, `${name}: the clock is off by ${off} ms`);
     assert.equal(ids.hostname, name);
     for (const [what, value] of Object.entries(ids)) (seen[what] ??= []).push(value);
   }
