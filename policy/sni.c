@@ -98,7 +98,7 @@ int sni_feed(struct sni *s, const void *data, size_t n, char name[256])
 		return s->result;
 	if (n == 0 || BIO_write(s->in, data, (int)n) != (int)n)
 		return 0;
-	ERR_clear_error();
+	/* The thread's list of errors is empty here: it is emptied after each failure, below. */
 	r = SSL_do_handshake(s->ssl);
 	if (s->result == 0 && r <= 0 && SSL_get_error(s->ssl, r) == SSL_ERROR_WANT_READ)
 		return 0;

@@ -40,9 +40,11 @@ static void answer(const uint8_t *data, size_t size)
 	uint16_t id = size >= 2 ? (uint16_t)(data[0] << 8 | data[1]) : 0;
 	struct dns_answer a;
 
-	if (dns_read_answer(data, size, id, "www.example.com", &a) == 0)
-		check(a.n <= DNS_ADDRS_MAX && a.ttl <= 86400 &&
-			(a.n == 0 || a.rcode == DNS_NOERROR));
+	if (dns_read_answer(data, size, id, "www.example.com", &a) < 0)
+		return;
+	check(a.n <= DNS_ADDRS_MAX && a.ttl <= 86400 && (a.n == 0 || a.rcode == DNS_NOERROR));
+	for (size_t i = 0; i < a.n; i++) /* nothing that the packet does not say */
+		check(memmem(data, size, &a.addrs[i], sizeof(a.addrs[i])));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
