@@ -39,7 +39,7 @@ int agents_new(struct agents **ret, const struct agents_options *o, struct err *
 	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
 	r = store_agents(o->store, load_agent, all, err);
 	for (struct agent *a = all->first; a && r == 0; a = a->next)
-		r = store_rules_get(o->store, a->rec.id, &a->rules, err);
+		r = store_policy_get(o->store, a->rec.id, &a->policy, err);
 	if (r < 0) {
 		agents_free(all);
 		return r;
@@ -91,9 +91,9 @@ enum agent_phase agent_phase(const struct agent *a)
 	return a->phase;
 }
 
-const cJSON *agent_rules(const struct agent *a)
+const cJSON *agent_policy(const struct agent *a)
 {
-	return a->rules;
+	return a->policy;
 }
 
 void agent_save(struct agent *a)
@@ -237,7 +237,8 @@ cJSON *agent_json(struct agent *a)
 		cJSON_AddNumberToObject(o, "port", a->rec.port);
 	else
 		cJSON_AddNullToObject(o, "port");
-	cJSON_AddItemToObject(o, "policy", cJSON_Duplicate(a->rules, true));
+	cJSON_AddItemToObject(o, "policy", cJSON_Duplicate(json_get(a->policy, "rules"), true));
+	cJSON_AddStringToObject(o, "policy_mode", json_str(a->policy, "mode", ""));
 	if (a->link && policy_link_stats(a->link))
 		cJSON_AddItemToObject(
 			o, "policy_stats", cJSON_Duplicate(policy_link_stats(a->link), true));
@@ -284,79 +285,39 @@ int agent_check_idle(const cJSON *args, struct err *err)
 	return refuse(err, "invalid-request", "'idle_suspend' must be 0 (never) or at least 8 s");
 }
 
-static bool holds(const cJSON *list, const char *text)
-{
-	const cJSON *one;
-
-	cJSON_ArrayForEach (one, list) {
-		if (streq(one->valuestring, text))
-			return true;
-	}
-	return false;
-}
-
-cJSON *agent_rules_normal(const cJSON *rules, struct err *err)
-{
-	cJSON *out = cJSON_CreateArray();
-	const cJSON *one;
-	int r = 0;
-
-	cJSON_ArrayForEach (one, rules) {
-		char text[RULE_TEXT_MAX];
-		struct rule rule;
-
-		r = rule_parse(one->valuestring, &rule, err);
-		if (r < 0)
-			break;
-		rule_format(&rule, text);
-		if (!holds(out, text))
-			cJSON_AddItemToArray(out, cJSON_CreateString(text));
-	}
-	if (r == 0 && cJSON_GetArraySize(out) > RULES_MAX) {
-		err_set(err, ENOSPC, "an agent has at most %d rules", RULES_MAX);
-		r = err_type(err, 409, "limit-reached");
-	}
-	if (r == 0)
-		return out;
-	cJSON_Delete(out);
-	return NULL;
-}
-
-struct rules_asker {
+struct policy_asker {
 	void (*done)(void *data, const struct err *err);
 	void *data;
 };
 
-static void on_rules_in_force(void *data, const struct err *err)
+static void on_policy_in_force(void *data, const struct err *err)
 {
-	struct rules_asker *one = data;
+	struct policy_asker *one = data;
 
 	one->done(one->data, err);
 	free(one);
 }
 
-int agent_rules_set(struct agent *a, const cJSON *rules, const char *by,
+int agent_policy_set(struct agent *a, const cJSON *policy, const char *by,
 	void (*done)(void *data, const struct err *err), void *data, struct err *err)
 {
-	int r = store_rules_set(a->all->o.store, a->rec.id, rules, err);
-	struct rules_asker *one;
-	cJSON *said;
+	int r = store_policy_set(a->all->o.store, a->rec.id, policy, err);
+	struct policy_asker *one;
 
 	if (r < 0)
 		return r;
-	cJSON_Delete(a->rules);
-	a->rules = cJSON_Duplicate(rules, true);
+	cJSON_Delete(a->policy);
+	a->policy = cJSON_Duplicate(policy, true);
 	snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
-	said = cJSON_CreateObject();
-	cJSON_AddItemToObject(said, "rules", cJSON_Duplicate(rules, true));
-	agent_event(a, "policy.changed", said, "%d rules", cJSON_GetArraySize(rules));
+	agent_event(a, "policy.changed", cJSON_Duplicate(policy, true), "%d rules",
+		cJSON_GetArraySize(json_get(policy, "rules")));
 	if (!a->link) {
 		done(data, NULL);
 		return 0;
 	}
 	one = xmalloc(sizeof(*one));
-	*one = (struct rules_asker){done, data};
-	policy_link_rules(a->link, a->rules, a->rec.mode, on_rules_in_force, one);
+	*one = (struct policy_asker){done, data};
+	policy_link_set(a->link, a->policy, on_policy_in_force, one);
 	return 0;
 }
 

@@ -78,13 +78,10 @@ int agent_update(struct agent *a, const cJSON *args, struct err *err);
 int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struct asker *asker,
 	struct err *err);
 
-/* Rules in force: an array of texts in their normal form. */
-const cJSON *agent_rules(const struct agent *a);
-/* rules: an array of texts as given; checked, made normal, doubles removed. The caller's to delete,
- * or NULL and err. */
-cJSON *agent_rules_normal(const cJSON *rules, struct err *err);
-/* Keeps the rules (copied) and puts them in force; done is told. */
-int agent_rules_set(struct agent *a, const cJSON *rules, const char *by,
+/* The present policy (policy.h). */
+const cJSON *agent_policy(const struct agent *a);
+/* Keeps the policy (copied, in its normal form) and puts it in force; done is told. */
+int agent_policy_set(struct agent *a, const cJSON *policy, const char *by,
 	void (*done)(void *data, const struct err *err), void *data, struct err *err);
 /* Writes the decisions that wait to be written together. */
 void agents_egress_flush(struct agents *all);

@@ -3,6 +3,7 @@
 #include "agent_save.h"
 #include "json.h"
 #include "paths.h"
+#include "policy.h"
 #include "snapshot.h"
 #include "snapshots.h"
 #include "template.h"
@@ -30,7 +31,6 @@ static void fill_new(struct agent_record *rec, bool run)
 	make_id("d_", rec->disk);
 	random_bytes(rec->machine_id, sizeof(rec->machine_id));
 	memcpy(rec->state, "creating", sizeof("creating"));
-	memcpy(rec->mode, "enforce", sizeof("enforce"));
 	snprintf(rec->wanted, sizeof(rec->wanted), "%s", run ? "run" : "stop");
 }
 
@@ -65,14 +65,14 @@ static int fill_record(
 	return 0;
 }
 
-static int keep(struct agents *all, struct agent_record *rec, const cJSON *rules, struct err *err)
+static int keep(struct agents *all, struct agent_record *rec, const cJSON *policy, struct err *err)
 {
 	int r = store_begin(all->o.store, err);
 
 	if (r == 0)
 		r = store_agent_add(all->o.store, rec, err);
 	if (r == 0)
-		r = store_rules_set(all->o.store, rec->id, rules, err);
+		r = store_policy_set(all->o.store, rec->id, policy, err);
 	if (r == 0)
 		r = store_commit(all->o.store, err);
 	if (r < 0)
@@ -105,19 +105,19 @@ static int not_shutting(struct agents *all, struct err *err)
 	return err_type(err, 503, "daemon-unavailable");
 }
 
-/* Takes rec and rules; the agent, in the store, or NULL. */
-static struct agent *make(
-	struct agents *all, struct agent_record *rec, cJSON *rules, const char *by, struct err *err)
+/* Takes rec and policy; the agent, in the store, or NULL. */
+static struct agent *make(struct agents *all, struct agent_record *rec, cJSON *policy,
+	const char *by, struct err *err)
 {
 	struct agent *a;
 
-	if (keep(all, rec, rules, err) < 0) {
+	if (keep(all, rec, policy, err) < 0) {
 		agent_record_done(rec);
-		cJSON_Delete(rules);
+		cJSON_Delete(policy);
 		return NULL;
 	}
 	a = agent_new(all, rec);
-	a->rules = rules;
+	a->policy = policy;
 	snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
 	agent_event(a, "agent.created", NULL, "%s", "");
 	return a;
@@ -158,7 +158,7 @@ struct agent *agent_create_hidden(
 	memcpy(rec.on_crash, "stop", sizeof("stop"));
 	memcpy(rec.base, SNAPSHOT_ZERO_BASE, sizeof(SNAPSHOT_ZERO_BASE));
 	rec.labels = xstrdup("{}");
-	return make(all, &rec, cJSON_CreateArray(), NULL, err);
+	return make(all, &rec, policy_nothing(), NULL, err);
 }
 
 static int check_origin(struct agents *all, const struct agent_origin *o, struct err *err)
@@ -169,6 +169,23 @@ static int check_origin(struct agents *all, const struct agent_origin *o, struct
 	return r < 0 ? err_context(err, "what the snapshot was made with") : 0;
 }
 
+/*
+ * What a fork may reach: what its origin might, or what `allow` says. It enforces, whatever its
+ * origin did. Snapshots of earlier versions have only the rules.
+ */
+static cJSON *origin_policy(const cJSON *origin, const cJSON *allow, struct err *err)
+{
+	cJSON *wish, *made;
+
+	if (allow || !cJSON_IsObject(origin))
+		return policy_with_rules(allow ? allow : origin, err);
+	wish = cJSON_Duplicate(origin, true);
+	cJSON_DeleteItemFromObjectCaseSensitive(wish, "mode");
+	made = policy_make(wish, err);
+	cJSON_Delete(wish);
+	return made;
+}
+
 int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *args, const char *by,
 	const struct asker *asker, struct err *err)
 {
@@ -176,7 +193,7 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 	const char *name = json_str(args, "name", ""),
 		   *on_crash = json_str(args, "on_crash", all->o.config->on_crash);
 	struct agent_record rec = {0};
-	cJSON *rules;
+	cJSON *policy;
 	struct agent *a;
 	int r = not_shutting(all, err);
 
@@ -190,9 +207,8 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 		r = agent_check_idle(args, err);
 	if (r == 0)
 		r = check_origin(all, o, err);
-	rules = r < 0 ? NULL
-		      : agent_rules_normal(allow ? allow : json_get(o->manifest, "policy"), err);
-	if (!rules)
+	policy = r < 0 ? NULL : origin_policy(json_get(o->manifest, "policy"), allow, err);
+	if (!policy)
 		return r < 0 ? r : -EINVAL;
 	fill_new(&rec, json_bool(args, "start", true));
 	snprintf(rec.name, sizeof(rec.name), "%s", name);
@@ -201,7 +217,7 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 	rec.idle_suspend = (unsigned)json_int(args, "idle_suspend", all->o.config->idle_suspend_s);
 	snprintf(rec.parent, sizeof(rec.parent), "%s", json_str(o->manifest, "agent", ""));
 	agent_origin_record(&rec, o->manifest);
-	a = make(all, &rec, rules, by, err);
+	a = make(all, &rec, policy, by, err);
 	return a ? begin_from(a, o, by, asker, err) : -EIO;
 }
 
@@ -232,21 +248,21 @@ int agent_create(struct agents *all, const cJSON *args, const char *by, const st
 {
 	struct agent_record rec = {0};
 	struct agent *a;
-	cJSON *rules;
+	cJSON *policy;
 	int r = not_shutting(all, err);
 
 	if (r == 0 && json_get(args, "from"))
 		return create_from(all, args, by, asker, err);
-	rules = r < 0 ? NULL : agent_rules_normal(json_get(args, "allow"), err);
-	if (!rules)
+	policy = r < 0 ? NULL : policy_with_rules(json_get(args, "allow"), err);
+	if (!policy)
 		return r < 0 ? r : -EINVAL;
 	r = fill_record(all, args, &rec, err);
 	if (r < 0) {
 		agent_record_done(&rec);
-		cJSON_Delete(rules);
+		cJSON_Delete(policy);
 		return r;
 	}
-	a = make(all, &rec, rules, by, err);
+	a = make(all, &rec, policy, by, err);
 	if (!a)
 		return -EIO;
 	if (streq(a->rec.wanted, "stop"))

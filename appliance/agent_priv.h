@@ -30,7 +30,7 @@ struct agent {
 	struct agents *all;
 	struct agent *next;
 	struct agent_record rec;
-	cJSON *rules;
+	cJSON *policy; /* as it should be in force */
 	enum agent_phase phase;
 	struct vm *vm;
 	unsigned vm_memory_mib, vm_cpus; /* of it: the record may say otherwise for the next boot */

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "netns.h"
 #include "paths.h"
+#include "policy.h"
 #include "snapshot.h"
 #include "template.h"
 #include "util.h"
@@ -229,12 +230,12 @@ void agent_start_policy(struct agent *a)
 	config_private_networks(a->all->o.config, networks);
 	/* One that wakes reaches nothing until it knows who it is and what time it is. */
 	if (!a->link && agent_sleeps(a)) {
-		cJSON *none = cJSON_CreateArray();
+		cJSON *none = policy_nothing();
 
-		a->link = policy_link_new(a->all->o.loop, &spec, none, a->rec.mode, &cb, a);
+		a->link = policy_link_new(a->all->o.loop, &spec, none, &cb, a);
 		cJSON_Delete(none);
 	} else if (!a->link) {
-		a->link = policy_link_new(a->all->o.loop, &spec, a->rules, a->rec.mode, &cb, a);
+		a->link = policy_link_new(a->all->o.loop, &spec, a->policy, &cb, a);
 	}
 }
 
@@ -713,7 +714,7 @@ void agent_free(struct agent *a)
 	vm_free(a->vm);
 	policy_link_free(a->link);
 	watch_timer_free(a->timer);
-	cJSON_Delete(a->rules);
+	cJSON_Delete(a->policy);
 	agent_record_done(&a->rec);
 	free(a);
 }

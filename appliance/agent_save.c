@@ -53,7 +53,7 @@ cJSON *agent_manifest(const struct agent *a, const char *kind)
 	cJSON_AddNumberToObject(m, "memory_mib", memory_mib);
 	cJSON_AddNumberToObject(m, "cpus", cpus);
 	cJSON_AddNumberToObject(m, "disk_gib", a->rec.disk_gib);
-	cJSON_AddItemToObject(m, "policy", cJSON_Duplicate(a->rules, true));
+	cJSON_AddItemToObject(m, "policy", cJSON_Duplicate(a->policy, true));
 	return m;
 }
 

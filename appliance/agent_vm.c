@@ -10,12 +10,12 @@
 #include <errno.h>
 #include <string.h>
 
-static void on_rules_after_wake(void *data, const struct err *err)
+static void on_policy_after_wake(void *data, const struct err *err)
 {
 	struct agent *a = data;
 
 	if (err)
-		log_warning("%s: its rules are not in force yet: %s", a->rec.name, err->msg);
+		log_warning("%s: its policy is not in force yet: %s", a->rec.name, err->msg);
 	agent_feed(a, INPUT_READY);
 }
 
@@ -25,7 +25,7 @@ static void on_vm_ready(void *data, const struct guest_ready *ready)
 
 	a->ready = *ready;
 	if (a->woke && a->link) {
-		policy_link_rules(a->link, a->rules, a->rec.mode, on_rules_after_wake, a);
+		policy_link_set(a->link, a->policy, on_policy_after_wake, a);
 		return;
 	}
 	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",

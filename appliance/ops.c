@@ -64,11 +64,14 @@ static const struct json_member args_policy_set[] = {
 	AGENT,
 	{"rules", JSON_STRINGS, true, 0, 10000},
 	{"mode", JSON_STRING, false, 1, 16},
+	{"limits", JSON_OBJECT, false, NO_BOUNDS},
 };
 static const struct json_member args_policy_change[] = {
 	AGENT,
 	{"allow", JSON_STRINGS, false, 0, 10000},
 	{"remove", JSON_STRINGS, false, 0, 10000},
+	{"mode", JSON_STRING, false, 1, 16},
+	{"limits", JSON_OBJECT, false, NO_BOUNDS},
 };
 static const struct json_member args_policy_log[] = {
 	AGENT,

@@ -1,13 +1,13 @@
 /*
  * One agent's berth-policy: started or adopted, spoken to, started again when it dies.
  *
- * Theory of operation. The link knows the rules that should be in force. Each time it gets hold of
+ * Theory of operation. The link knows the policy that should be in force. Each time it gets hold of
  * a process (the one that policy.pid names after a restart of berthd, or a new one) it says hello,
- * sets these rules, and only then is up. A process that dies, breaks the channel or does not answer
+ * sets this policy, and only then is up. A process that dies, breaks the channel or does not answer
  * in ANSWER_MS is killed with its whole session and replaced after a backoff. Nobody has to close
  * anything meanwhile: a namespace without its relay has no way out.
  *
- *     connect/spawn -> hello -> rules.set -> up -> (death) -> wait -> spawn …
+ *     connect/spawn -> hello -> policy.set -> up -> (death) -> wait -> spawn …
  */
 #include "policy_link.h"
 #include "ctl.h"
@@ -36,10 +36,11 @@
 #define LAST_MS \
 	300 /* from the end of the channel to the end of the process, whose status says more */
 
-/* Fixed ids of requests; those of rules.set for which somebody waits count up from ID_RULES. */
-enum { ID_HELLO = 1, ID_FIRST_RULES = 2, ID_STATS = 3, ID_RULES = 16 };
+/* Fixed ids of requests; those of policy.set for which somebody waits count up from ID_POLICY.
+ */
+enum { ID_HELLO = 1, ID_FIRST_POLICY = 2, ID_STATS = 3, ID_POLICY = 16 };
 
-enum link_state { LINK_DOWN, LINK_HELLO, LINK_RULES, LINK_UP };
+enum link_state { LINK_DOWN, LINK_HELLO, LINK_POLICY, LINK_UP };
 
 struct waiting {
 	int64_t id;
@@ -52,8 +53,7 @@ struct policy_link {
 	char *state, *id, *name, *program, *private_networks;
 	struct policy_callbacks cb;
 	void *data;
-	cJSON *rules, *stats;
-	char mode[12];
+	cJSON *policy, *stats;
 	enum link_state phase;
 	pid_t pid;
 	int pidfd;
@@ -165,7 +165,7 @@ static void lost(struct policy_link *l, const char *detail)
 	log_warning("berth-policy of %s: %s; starts again in %u ms", l->name, detail, l->backoff);
 	watch_timer_start(l->timer, l->backoff);
 	l->backoff = MIN(l->backoff * 2, BACKOFF_MAX);
-	err_set(&err, EAGAIN, "berth-policy %s; nothing gets out until it is back with these rules",
+	err_set(&err, EAGAIN, "berth-policy %s; nothing gets out until it is back with this policy",
 		detail);
 	err_type(&err, 503, "internal");
 	tell_waiting(l, l->n_waiting, &err);
@@ -189,13 +189,9 @@ static int ask(struct policy_link *l, int64_t id, const char *op, cJSON *args)
 	return r;
 }
 
-static cJSON *rules_args(const struct policy_link *l)
+static int send_policy(struct policy_link *l, int64_t id)
 {
-	cJSON *args = cJSON_CreateObject();
-
-	cJSON_AddItemToObject(args, "rules", cJSON_Duplicate(l->rules, true));
-	cJSON_AddStringToObject(args, "mode", l->mode);
-	return args;
+	return ask(l, id, "policy.set", cJSON_Duplicate(l->policy, true));
 }
 
 static void became_up(struct policy_link *l)
@@ -209,7 +205,7 @@ static void became_up(struct policy_link *l)
 }
 
 /* An answer to one of the requests for which somebody waits; they are answered in order. */
-static void on_rules_answer(struct policy_link *l, int64_t id, const struct err *err)
+static void on_policy_answer(struct policy_link *l, int64_t id, const struct err *err)
 {
 	size_t n = 0;
 
@@ -231,13 +227,13 @@ static void on_answer(struct policy_link *l, int64_t id, cJSON *msg)
 		cJSON_Delete(l->stats);
 		l->stats = cJSON_DetachItemFromObjectCaseSensitive(msg, "ok");
 	} else if (id == ID_HELLO && !error && l->phase == LINK_HELLO) {
-		l->phase = LINK_RULES;
+		l->phase = LINK_POLICY;
 		watch_timer_start(l->timer, ANSWER_MS);
-		l->broken = ask(l, ID_FIRST_RULES, "rules.set", rules_args(l)) < 0;
-	} else if (id == ID_FIRST_RULES && !error && l->phase == LINK_RULES) {
+		l->broken = send_policy(l, ID_FIRST_POLICY) < 0;
+	} else if (id == ID_FIRST_POLICY && !error && l->phase == LINK_POLICY) {
 		became_up(l);
-	} else if (id >= ID_RULES) {
-		on_rules_answer(l, id, error ? &err : NULL);
+	} else if (id >= ID_POLICY) {
+		on_policy_answer(l, id, error ? &err : NULL);
 	} else if (error && id != ID_STATS) {
 		log_error("berth-policy of %s refuses: %s", l->name, err.msg);
 		l->broken = true;
@@ -456,7 +452,7 @@ static void on_stats_timer(void *data)
 }
 
 struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *spec,
-	const cJSON *rules, const char *mode, const struct policy_callbacks *cb, void *data)
+	const cJSON *policy, const struct policy_callbacks *cb, void *data)
 {
 	struct policy_link *l = xcalloc(1, sizeof(*l));
 
@@ -470,34 +466,31 @@ struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *s
 	l->data = data;
 	l->pidfd = -1;
 	l->backoff = BACKOFF_FIRST;
-	l->next_id = ID_RULES;
-	l->rules = cJSON_Duplicate(rules, true);
-	snprintf(l->mode, sizeof(l->mode), "%s", mode);
+	l->next_id = ID_POLICY;
+	l->policy = cJSON_Duplicate(policy, true);
 	l->stats_timer = watch_timer_new(loop, on_stats_timer, l);
 	l->timer = watch_timer_new(loop, on_timer, l);
 	watch_timer_start(l->timer, 0);
 	return l;
 }
 
-void policy_link_rules(struct policy_link *l, const cJSON *rules, const char *mode,
-	policy_done_fn *done, void *data)
+void policy_link_set(struct policy_link *l, const cJSON *policy, policy_done_fn *done, void *data)
 {
 	struct err err;
 
-	cJSON_Delete(l->rules);
-	l->rules = cJSON_Duplicate(rules, true);
-	snprintf(l->mode, sizeof(l->mode), "%s", mode);
-	if (l->phase >= LINK_RULES && l->n_waiting < WAITING_MAX) {
+	cJSON_Delete(l->policy);
+	l->policy = cJSON_Duplicate(policy, true);
+	if (l->phase >= LINK_POLICY && l->n_waiting < WAITING_MAX) {
 		if (done)
 			l->waiting[l->n_waiting++] = (struct waiting){l->next_id, done, data};
 		watch_timer_start(l->timer, ANSWER_MS);
-		ask(l, l->next_id++, "rules.set", rules_args(l));
+		send_policy(l, l->next_id++);
 		return;
 	}
-	err_set(&err, EBUSY, "too many changes of the rules wait for berth-policy");
+	err_set(&err, EBUSY, "too many changes of the policy wait for berth-policy");
 	err_type(&err, 429, "too-many-requests");
 	if (done)
-		done(data, l->phase >= LINK_RULES ? &err : NULL);
+		done(data, l->phase >= LINK_POLICY ? &err : NULL);
 }
 
 bool policy_link_is_up(const struct policy_link *l)
@@ -521,7 +514,7 @@ void policy_link_free(struct policy_link *l)
 	watch_timer_free(l->timer);
 	watch_timer_free(l->stats_timer);
 	tell_waiting(l, l->n_waiting, &err);
-	cJSON_Delete(l->rules);
+	cJSON_Delete(l->policy);
 	cJSON_Delete(l->stats);
 	free(l->state);
 	free(l->id);

@@ -20,7 +20,7 @@ struct policy_spec {
 /* None is called from within a policy_link_ function. The link may be ended or freed in `up` and
  * `down` only. */
 struct policy_callbacks {
-	/* The rules are in force: after the start, and after each death. */
+	/* The policy is in force: after the start, and after each death. */
 	void (*up)(void *data);
 	/* It died or does not answer; another start is under way. Nothing gets out meanwhile. */
 	void (*down)(void *data, const char *detail);
@@ -28,18 +28,17 @@ struct policy_callbacks {
 	void (*egress)(void *data, const cJSON *entry);
 };
 
-/* rules: array of strings, copied. Adopts the process that policy.pid names, or starts one in the
- * namespace STATE/run/ns/ID. */
+/* policy: the object (policy.h), copied. Adopts the process that policy.pid names, or starts one in
+ * the namespace STATE/run/ns/ID. */
 struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *spec,
-	const cJSON *rules, const char *mode, const struct policy_callbacks *cb, void *data);
+	const cJSON *policy, const struct policy_callbacks *cb, void *data);
 /*
- * Sets other rules; done (may be NULL) is told when they are in force, or why that will take until
+ * Sets another policy; done (may be NULL) is told when it is in force, or why that will take until
  * the next `up`; at once (NULL) while no process runs, as nothing gets out then. It must not end
  * the link.
  */
 typedef void policy_done_fn(void *data, const struct err *err);
-void policy_link_rules(struct policy_link *l, const cJSON *rules, const char *mode,
-	policy_done_fn *done, void *data);
+void policy_link_set(struct policy_link *l, const cJSON *policy, policy_done_fn *done, void *data);
 bool policy_link_is_up(const struct policy_link *l);
 /* The last answer to `stats`, or NULL. */
 const cJSON *policy_link_stats(const struct policy_link *l);

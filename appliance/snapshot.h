@@ -23,8 +23,8 @@
  *
  * The manifest's members: format (1), id, kind ("snapshot", "template", "sleep"), agent (id),
  * agent_name, tag, parent (id or ""), created_ms, image, memory_mib, cpus, disk_gib, policy
- * (rules), layers ([{name, digest}], the lowest first), and with memory: memory {base, base_digest,
- * pages (bool), pages_digest, device_digest, machine, bytes, page_count}.
+ * (policy.h), layers ([{name, digest}], the lowest first), and with memory: memory {base,
+ * base_digest, pages (bool), pages_digest, device_digest, machine, bytes, page_count}.
  */
 #define SNAPSHOT_ID_PREFIX "sn_"
 #define SNAPSHOT_LAYERS_MAX 64

@@ -62,6 +62,13 @@ static const char *const migrations[] = {
 	"ALTER TABLE agents ADD COLUMN base_digest TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE agents ADD COLUMN head TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE agents ADD COLUMN idle_suspend INTEGER NOT NULL DEFAULT 0;",
+	"CREATE TABLE policies (agent TEXT PRIMARY KEY REFERENCES agents(id) ON DELETE CASCADE,"
+	" policy TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+	"INSERT INTO policies SELECT id, json_object('mode', mode, 'rules', json((SELECT "
+	"json_group_array(rule) FROM (SELECT rule FROM rules WHERE agent = id ORDER BY "
+	"position))),"
+	" 'limits', json('{}')) FROM agents;"
+	"DROP TABLE rules; ALTER TABLE agents DROP COLUMN mode;",
 };
 
 int sql_error(struct store *s, struct err *err, const char *what)

@@ -1,4 +1,4 @@
-/* The records: agents, rules, tokens, events, egress decisions, in one SQLite database. */
+/* The records: agents, policies, tokens, events, egress decisions, in one SQLite database. */
 #ifndef BERTH_STORE_H
 #define BERTH_STORE_H
 
@@ -47,7 +47,6 @@ struct agent_record {
 	char wanted[12];  /* "run", "stop", "remove" */
 	char detail[600]; /* why it is in that state, "" if nothing to say */
 	char *labels;     /* a JSON object of strings */
-	char mode[12];    /* of the policy: "enforce" */
 	uint8_t machine_id[16];
 	int64_t created_at, started_at; /* Unix ns, 0 never */
 	unsigned restarts;              /* after crashes, since its last start by somebody */
@@ -66,16 +65,15 @@ void agent_record_done(struct agent_record *r);
 int store_agent_add(struct store *s, struct agent_record *r, struct err *err);
 /* Writes everything but id, slot, machine_id and created_at. */
 int store_agent_save(struct store *s, const struct agent_record *r, struct err *err);
-/* Takes it out, with its rules, tokens and egress entries. A missing one is fine. */
+/* Takes it out, with its policy, tokens and egress entries. A missing one is fine. */
 int store_agent_remove(struct store *s, const char *id, struct err *err);
 /* Calls back for each in the order of creation; r is the callee's to keep or to give to
  * agent_record_done. */
 int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data,
 	struct err *err);
-/* The rules of an agent in the order they were given: rules is an array of strings in their normal
- * form. */
-int store_rules_set(struct store *s, const char *agent, const cJSON *rules, struct err *err);
-int store_rules_get(struct store *s, const char *agent, cJSON **ret, struct err *err);
+/* The policy of an agent: an object (policy.h), as it is. */
+int store_policy_set(struct store *s, const char *agent, const cJSON *policy, struct err *err);
+int store_policy_get(struct store *s, const char *agent, cJSON **ret, struct err *err);
 
 struct token_record {
 	char id[64], role[8], label[256];

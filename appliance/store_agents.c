@@ -1,4 +1,4 @@
-/* Agents and their rules in the database. */
+/* Agents and their policies in the database. */
 #include "store_sql.h"
 #include "util.h"
 
@@ -58,15 +58,15 @@ int store_agent_add(struct store *s, struct agent_record *r, struct err *err)
 	code = sql_run(s, err,
 		"INSERT INTO agents (id, name, slot, image, memory_mib, cpus, disk_gib, labels, "
 		"on_crash, state, wanted, detail,"
-		" mode, machine_id, created_at, started_at, parent, port, restarts, boots, disk, "
+		" machine_id, created_at, started_at, parent, port, restarts, boots, disk, "
 		"layers, base, base_digest, head, idle_suspend)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-		"?, ?)",
-		"ssusuuussssssmiisuuusssssu", r->id, r->name, r->slot, r->image, r->memory_mib,
+		"?)",
+		"ssusuuusssssmiisuuusssssu", r->id, r->name, r->slot, r->image, r->memory_mib,
 		r->cpus, r->disk_gib, r->labels ? r->labels : "{}", r->on_crash, r->state,
-		r->wanted, r->detail, r->mode, r->machine_id, r->created_at, r->started_at,
-		r->parent, r->port, r->restarts, r->boots, r->disk, r->layers ? r->layers : "[]",
-		r->base, r->base_digest, r->head, r->idle_suspend);
+		r->wanted, r->detail, r->machine_id, r->created_at, r->started_at, r->parent,
+		r->port, r->restarts, r->boots, r->disk, r->layers ? r->layers : "[]", r->base,
+		r->base_digest, r->head, r->idle_suspend);
 	return code < 0 ? code : 0;
 }
 
@@ -75,12 +75,12 @@ int store_agent_save(struct store *s, const struct agent_record *r, struct err *
 	int code = sql_run(s, err,
 		"UPDATE agents SET name = ?, image = ?, memory_mib = ?, cpus = ?, disk_gib = ?, "
 		"labels = ?, on_crash = ?,"
-		" state = ?, wanted = ?, detail = ?, mode = ?, started_at = ?, parent = ?, port = "
+		" state = ?, wanted = ?, detail = ?, started_at = ?, parent = ?, port = "
 		"?, restarts = ?, boots = ?, disk = ?, layers = ?, base = ?, base_digest = ?, head "
 		"= ?, idle_suspend = ?"
 		" WHERE id = ?",
-		"ssuuussssssisuuusssssus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
-		r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted, r->detail, r->mode,
+		"ssuuusssssisuuusssssus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
+		r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted, r->detail,
 		r->started_at, r->parent, r->port, r->restarts, r->boots, r->disk,
 		r->layers ? r->layers : "[]", r->base, r->base_digest, r->head, r->idle_suspend,
 		r->id);
@@ -111,7 +111,6 @@ static void read_agent(sqlite3_stmt *st, struct agent_record *r)
 	sql_copy(st, column++, r->state, sizeof(r->state));
 	sql_copy(st, column++, r->wanted, sizeof(r->wanted));
 	sql_copy(st, column++, r->detail, sizeof(r->detail));
-	sql_copy(st, column++, r->mode, sizeof(r->mode));
 	r->labels = xstrdup(sql_text(st, column++));
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		*numbers[i] = (unsigned)sqlite3_column_int64(st, column++);
@@ -132,7 +131,7 @@ int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r)
 	struct err *err)
 {
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
-		"SELECT id, name, image, parent, on_crash, state, wanted, detail, mode, labels, "
+		"SELECT id, name, image, parent, on_crash, state, wanted, detail, labels, "
 		"slot, memory_mib, cpus,"
 		" disk_gib, port, restarts, boots, created_at, started_at, machine_id, disk, "
 		"layers, base, "
@@ -152,51 +151,25 @@ int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r)
 	return r;
 }
 
-static int put_rules(struct store *s, const char *agent, const cJSON *rules, struct err *err)
+int store_policy_set(struct store *s, const char *agent, const cJSON *policy, struct err *err)
 {
-	unsigned position = 0;
-	const cJSON *rule;
-	int r = sql_run(s, err, "DELETE FROM rules WHERE agent = ?", "s", agent);
+	AUTOFREE char *text = cJSON_PrintUnformatted(policy);
+	int r = sql_run(s, err,
+		"INSERT INTO policies (agent, policy) VALUES (?, ?)"
+		" ON CONFLICT (agent) DO UPDATE SET policy = excluded.policy",
+		"ss", agent, text);
 
-	cJSON_ArrayForEach (rule, rules) {
-		if (r >= 0)
-			r = sql_run(s, err,
-				"INSERT INTO rules (agent, position, rule) VALUES (?, ?, ?)", "sus",
-				agent, position++, rule->valuestring);
-	}
 	return r < 0 ? r : 0;
 }
 
-int store_rules_set(struct store *s, const char *agent, const cJSON *rules, struct err *err)
+int store_policy_get(struct store *s, const char *agent, cJSON **ret, struct err *err)
 {
-	int r;
+	AUTOSTMT sqlite3_stmt *st =
+		sql_prepare(s, err, "SELECT policy FROM policies WHERE agent = ?", "s", agent);
+	int r = st ? sql_step(s, st, err) : -EIO;
 
-	/* Part of the caller's transaction if there is one, or one of its own. */
-	if (!sqlite3_get_autocommit(s->db))
-		return put_rules(s, agent, rules, err);
-	r = store_begin(s, err);
-	if (r == 0)
-		r = put_rules(s, agent, rules, err);
-	if (r == 0)
-		r = store_commit(s, err);
 	if (r < 0)
-		store_rollback(s);
-	return r;
-}
-
-int store_rules_get(struct store *s, const char *agent, cJSON **ret, struct err *err)
-{
-	AUTOSTMT sqlite3_stmt *st = sql_prepare(
-		s, err, "SELECT rule FROM rules WHERE agent = ? ORDER BY position", "s", agent);
-	cJSON *rules = cJSON_CreateArray();
-	int r = st ? 1 : -EIO;
-
-	while (r == 1 && (r = sql_step(s, st, err)) == 1)
-		cJSON_AddItemToArray(rules, cJSON_CreateString(sql_text(st, 0)));
-	if (r < 0) {
-		cJSON_Delete(rules);
 		return r;
-	}
-	*ret = rules;
-	return 0;
+	*ret = r == 1 ? cJSON_Parse(sql_text(st, 0)) : NULL;
+	return *ret ? 0 : err_set(err, EIO, "the policy of agent %s is not in the database", agent);
 }

@@ -110,32 +110,21 @@ static void op_hello(struct control *c, struct control_request *r)
 	control_answer(r, ok);
 }
 
-static const struct json_member rules_members[] = {
+/* A policy. What its limits hold is checked by those who keep them. */
+static const struct json_member policy_members[] = {
 	{"rules", JSON_STRINGS, true, 0, RULES_MAX},
 	{"mode", JSON_STRING, false, 1, 16},
+	{"limits", JSON_OBJECT, false, 0, 0},
 };
 
-static void op_rules_set(struct control *c, struct control_request *r, const cJSON *args)
+static void op_policy_set(struct control *c, struct control_request *r, const cJSON *args)
 {
-	const char *texts[RULES_MAX];
-	const cJSON *item;
 	struct err err;
-	size_t n = 0;
 
-	if (json_check(args, rules_members, ARRAY_SIZE(rules_members), &err) < 0) {
+	if (json_check(args, policy_members, ARRAY_SIZE(policy_members), &err) < 0)
 		control_refuse(r, &err);
-		return;
-	}
-	if (!streq(json_str(args, "mode", "enforce"), "enforce")) {
-		err_set(&err, EINVAL, "mode '%.16s' is not known: only 'enforce' is",
-			json_str(args, "mode", ""));
-		err_type(&err, 400, "invalid-request");
-		control_refuse(r, &err);
-		return;
-	}
-	cJSON_ArrayForEach (item, json_get(args, "rules"))
-		texts[n++] = item->valuestring;
-	c->ops.rules_set(c->ops.data, texts, n, r);
+	else
+		c->ops.policy_set(c->ops.data, args, r);
 }
 
 static void on_message(void *data, cJSON *msg, int fd)
@@ -155,8 +144,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		.control = c, .number = c->number, .id = (double)json_int(msg, "id", 0)};
 	if (streq(op, "hello")) {
 		op_hello(c, r);
-	} else if (streq(op, "rules.set")) {
-		op_rules_set(c, r, json_get(msg, "args"));
+	} else if (streq(op, "policy.set")) {
+		op_policy_set(c, r, json_get(msg, "args"));
 	} else if (streq(op, "stats")) {
 		c->ops.stats(c->ops.data, r);
 	} else {

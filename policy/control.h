@@ -1,4 +1,4 @@
-/* The control channel to berthd: hello, rules.set, stats; events the other way. */
+/* The control channel to berthd: hello, policy.set, stats; events the other way. */
 #ifndef BERTH_POLICY_CONTROL_H
 #define BERTH_POLICY_CONTROL_H
 
@@ -12,8 +12,8 @@ struct control_request; /* one that waits for its answer; whoever got it answers
 
 /* What the ops do. Each answers its request, at once or later. */
 struct control_ops {
-	void (*rules_set)(
-		void *data, const char *const *rules, size_t n, struct control_request *r);
+	/* policy: checked for shape only, valid during the call. */
+	void (*policy_set)(void *data, const cJSON *policy, struct control_request *r);
 	void (*stats)(void *data, struct control_request *r);
 	void *data;
 };

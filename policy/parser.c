@@ -11,6 +11,7 @@
  */
 #include "parser.h"
 #include "control.h"
+#include "json.h"
 #include "log.h"
 #include "privs.h"
 #include "relay.h"
@@ -39,7 +40,7 @@ struct parser {
 	struct control *control;
 };
 
-/* A rules.set whose pins are still to go. */
+/* A policy.set whose pins are still to go. */
 struct change {
 	struct parser *parser;
 	struct control_request *request;
@@ -73,13 +74,31 @@ static void on_rules_in_force(struct pins_wait *w, int result)
 	free(change);
 }
 
-static void op_rules_set(void *data, const char *const *rules, size_t n, struct control_request *r)
+static int check_mode(const cJSON *policy, struct err *err)
+{
+	const char *mode = json_str(policy, "mode", "enforce");
+
+	if (streq(mode, "enforce"))
+		return 0;
+	err_set(err, EINVAL, "mode '%.16s' is not known: only 'enforce' is", mode);
+	return err_type(err, 400, "invalid-request");
+}
+
+/* All of it or, on an error, nothing. */
+static int take_policy(struct parser *p, const cJSON *policy, struct err *err)
+{
+	int r = check_mode(policy, err);
+
+	return r < 0 ? r : ruleset_set(&p->rules, json_get(policy, "rules"), err);
+}
+
+static void op_policy_set(void *data, const cJSON *policy, struct control_request *r)
 {
 	struct parser *p = data;
 	struct change *change;
 	struct err err;
 
-	if (ruleset_set(&p->rules, rules, n, &err) < 0) {
+	if (take_policy(p, policy, &err) < 0) {
 		control_refuse(r, &err);
 		return;
 	}
@@ -88,7 +107,7 @@ static void op_rules_set(void *data, const char *const *rules, size_t n, struct 
 	relay_recheck(p->relay);
 	if (pins_keep_allowed(p->pins, &p->rules, &change->wait))
 		on_rules_in_force(&change->wait, 0);
-	log_info("%zu rules are in force", n);
+	log_info("%zu rules are in force", p->rules.n);
 }
 
 /* A stats request that waits for the wall's counters. */
@@ -183,7 +202,7 @@ static int set_up(
 
 int parser_run(const struct parser_config *config, struct err *err)
 {
-	struct control_ops ops = {.rules_set = op_rules_set, .stats = op_stats};
+	struct control_ops ops = {.policy_set = op_policy_set, .stats = op_stats};
 	struct parser *p = xcalloc(1, sizeof(*p));
 	int listeners[WALL_LISTENERS], r = drop_rights(err);
 

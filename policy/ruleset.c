@@ -5,16 +5,18 @@
 #include <errno.h>
 #include <string.h>
 
-int ruleset_set(struct ruleset *rs, const char *const *texts, size_t n, struct err *err)
+int ruleset_set(struct ruleset *rs, const cJSON *texts, struct err *err)
 {
 	AUTOFREE struct rule *list = xcalloc(RULES_MAX, sizeof(*list));
+	const cJSON *text;
+	size_t n = 0;
 
-	if (n > RULES_MAX) {
+	if (cJSON_GetArraySize(texts) > RULES_MAX) {
 		err_set(err, E2BIG, "more than %d rules", RULES_MAX);
 		return err_type(err, 400, "invalid-rule");
 	}
-	for (size_t i = 0; i < n; i++) {
-		int r = rule_parse(texts[i], &list[i], err);
+	cJSON_ArrayForEach (text, texts) {
+		int r = rule_parse(text->valuestring, &list[n++], err);
 
 		if (r < 0)
 			return r;

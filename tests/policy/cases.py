@@ -638,11 +638,11 @@ def pin_lives(t, addr, port):
 def wrong_rules_change_nothing(t):
     t.policy.allow("allowed.test")
     for rules in (["*"], ["evil.test", "1.2.3.4"], ["*.com"], ["a b"], ["x" * 400], [1], "evil.test", None):
-        msg = t.policy.ask("rules.set", rules=rules, mode="enforce")
+        msg = t.policy.ask("policy.set", rules=rules, mode="enforce")
         assert msg.get("error", {}).get("status") == 400, (rules, msg)
-    assert t.policy.ask("rules.set", rules=["evil.test"], mode="open")["error"]["status"] == 400
-    assert t.policy.ask("rules.set", rules=["evil.test"], surprise=1)["error"]["status"] == 400
-    assert t.policy.ask("rules.set", rules=[f"n{i}.test" for i in range(257)])["error"]["status"] == 400
+    assert t.policy.ask("policy.set", rules=["evil.test"], mode="open")["error"]["status"] == 400
+    assert t.policy.ask("policy.set", rules=["evil.test"], surprise=1)["error"]["status"] == 400
+    assert t.policy.ask("policy.set", rules=[f"n{i}.test" for i in range(257)])["error"]["status"] == 400
     assert t.policy.ask("open.everything")["error"]["status"] == 400
     assert t.curl("https://allowed.test/")[1] == 200
     assert t.curl("https://evil.test/")[0] != 0

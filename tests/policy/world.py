@@ -464,7 +464,7 @@ class Policy:
                 return msg
 
     def allow(self, *rules):
-        msg = self.ask("rules.set", rules=list(rules), mode="enforce")
+        msg = self.ask("policy.set", rules=list(rules), mode="enforce")
         if "ok" not in msg:
             raise RuntimeError(msg)
 

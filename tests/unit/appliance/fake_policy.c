@@ -74,7 +74,7 @@ static void on_message(void *data, cJSON *msg, int fd)
 		exit(3);
 	if (mode && streq(mode, "mute"))
 		return;
-	if (streq(op, "rules.set"))
+	if (streq(op, "policy.set"))
 		set_rules(data, json_get(msg, "args"));
 	answer(data, msg, "ok",
 		streq(op, "stats") ? cJSON_Parse("{\"connections\":7}") : cJSON_CreateObject());

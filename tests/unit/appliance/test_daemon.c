@@ -401,6 +401,8 @@ static void test_policy(void **state)
 	want_error("policy.set", "{\"agent\":\"a\",\"rules\":[\"http://x\"]}", "invalid-rule");
 	want_error(
 		"policy.set", "{\"agent\":\"a\",\"rules\":[],\"mode\":\"off\"}", "invalid-request");
+	want_error(
+		"policy.change", "{\"agent\":\"a\",\"limits\":{\"no-such\":1}}", "invalid-request");
 	want_error("policy.log", "{\"agent\":\"a\",\"verdict\":\"both\"}", "invalid-request");
 	{
 		cJSON *rules = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(rules, "rules");

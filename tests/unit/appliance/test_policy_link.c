@@ -18,7 +18,7 @@ static uv_loop_t loop;
 static unsigned ups, downs, entries, dones;
 static char down_detail[200];
 static struct err done_err;
-static cJSON *rules;
+static cJSON *policy, *rules;       /* rules: of the policy */
 static struct policy_link *current; /* ended by `after` where a test fails */
 
 static void on_up(void *data)
@@ -66,7 +66,7 @@ static struct policy_link *link_new(void)
 	static const struct policy_callbacks cb = {on_up, on_down, on_egress};
 	const struct policy_spec spec = {scratch_path, "ag_x", "x", FAKE_POLICY};
 
-	current = policy_link_new(&loop, &spec, rules, "enforce", &cb, NULL);
+	current = policy_link_new(&loop, &spec, policy, &cb, NULL);
 	return current;
 }
 
@@ -128,7 +128,8 @@ static int each(void **state)
 	close(open(ns, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	uv_loop_init(&loop);
 	ups = downs = entries = dones = 0;
-	rules = cJSON_Parse("[\"a.example\"]");
+	policy = cJSON_Parse("{\"rules\":[\"a.example\"]}");
+	rules = cJSON_GetObjectItem(policy, "rules");
 	return 0;
 }
 
@@ -140,7 +141,7 @@ static int after(void **state)
 	policy_kill_left(scratch_path, "ag_x");
 	while (waitpid(-1, NULL, 0) > 0)
 		;
-	cJSON_Delete(rules);
+	cJSON_Delete(policy);
 	scratch_end();
 	return 0;
 }
@@ -169,12 +170,12 @@ static void test_other_rules(void **state)
 
 	/* before it is up there is nothing to wait for */
 	cJSON_AddItemToArray(rules, cJSON_CreateString("b.example"));
-	policy_link_rules(l, rules, "enforce", on_done, NULL);
+	policy_link_set(l, policy, on_done, NULL);
 	assert_int_equal(dones, 1);
 	assert_true(wait_for(&ups, 1, 5000));
 	assert_rules("[\"a.example\",\"b.example\"]");
 	cJSON_AddItemToArray(rules, cJSON_CreateString("event.example"));
-	policy_link_rules(l, rules, "enforce", on_done, NULL);
+	policy_link_set(l, policy, on_done, NULL);
 	assert_int_equal(dones, 1);
 	assert_true(wait_for(&dones, 2, 5000));
 	assert_int_equal(done_err.code, 0);
@@ -254,7 +255,7 @@ static void test_does_not_answer(void **state)
 
 	assert_true(wait_for(&ups, 1, 5000));
 	set_mode("mute");
-	policy_link_rules(l, rules, "enforce", on_done, NULL);
+	policy_link_set(l, policy, on_done, NULL);
 	assert_true(wait_for(&dones, 1, 15000)); /* after ANSWER_MS */
 	assert_int_equal(done_err.status, 503);
 	set_mode("well");
@@ -266,7 +267,7 @@ static void test_program_is_missing(void **state)
 {
 	static const struct policy_callbacks cb = {on_up, on_down, on_egress};
 	const struct policy_spec spec = {scratch_path, "ag_x", "x", "/nonexistent/berth-policy"};
-	struct policy_link *l = policy_link_new(&loop, &spec, rules, "enforce", &cb, NULL);
+	struct policy_link *l = policy_link_new(&loop, &spec, policy, &cb, NULL);
 
 	assert_true(wait_for(&downs, 1, 5000));
 	assert_non_null(strstr(down_detail, "/nonexistent/berth-policy"));
@@ -280,7 +281,7 @@ static void test_ended_while_waiting(void **state)
 
 	assert_true(wait_for(&ups, 1, 5000));
 	set_mode("mute");
-	policy_link_rules(l, rules, "enforce", on_done, NULL);
+	policy_link_set(l, policy, on_done, NULL);
 	assert_int_equal(dones, 0);
 	end(l);
 	assert_int_equal(dones, 1);

@@ -38,7 +38,6 @@ static struct agent_record record(const char *name)
 		.on_crash = "restart",
 		.state = "creating",
 		.wanted = "run",
-		.mode = "enforce",
 		.image = "0123456789abcdef"};
 
 	snprintf(r.id, sizeof(r.id), "ag_%s", name);
@@ -62,7 +61,7 @@ static void test_new_and_again(void **state)
 	struct store *s = opened();
 	struct stat st;
 
-	assert_int_equal(number(s, "PRAGMA user_version"), 2);
+	assert_int_equal(number(s, "PRAGMA user_version"), 3);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
 	assert_int_equal(
@@ -219,7 +218,6 @@ static void compare(void *data, struct agent_record *r)
 	assert_string_equal(r->state, w->state);
 	assert_string_equal(r->wanted, w->wanted);
 	assert_string_equal(r->detail, w->detail);
-	assert_string_equal(r->mode, w->mode);
 	assert_string_equal(r->labels, w->labels);
 	assert_int_equal(r->slot, w->slot);
 	assert_int_equal(r->memory_mib, w->memory_mib);
@@ -266,26 +264,62 @@ static void test_every_member(void **state)
 	store_close(s);
 }
 
-static void test_rules(void **state)
+/* Takes got. */
+static void assert_json(cJSON *got, const char *want)
+{
+	char *text = cJSON_PrintUnformatted(got);
+
+	assert_string_equal(text, want);
+	free(text);
+	cJSON_Delete(got);
+}
+
+static void test_policies(void **state)
 {
 	struct store *s = opened();
 	struct agent_record r = record("r");
-	cJSON *rules = cJSON_Parse("[\"b.example\", \"a.example:443\"]"), *got;
+	cJSON *policy = cJSON_Parse("{\"mode\":\"enforce\",\"policy\":[\"b.example\"]}"), *got;
 
 	assert_int_equal(store_agent_add(s, &r, NULL), 0);
-	assert_int_equal(store_rules_set(s, r.id, rules, NULL), 0);
-	assert_int_equal(store_rules_set(s, r.id, rules, NULL), 0);
-	assert_int_equal(store_rules_get(s, r.id, &got, NULL), 0);
-	assert_true(cJSON_Compare(rules, got, true));
+	assert_int_equal(store_policy_set(s, r.id, policy, NULL), 0);
+	assert_int_equal(store_policy_set(s, r.id, policy, NULL), 0);
+	assert_int_equal(store_policy_get(s, r.id, &got, NULL), 0);
+	assert_true(cJSON_Compare(policy, got, true));
 	cJSON_Delete(got);
 	/* a set that cannot be kept (no such agent) changes nothing */
-	assert_true(store_rules_set(s, "ag_nobody", rules, NULL) < 0);
-	assert_int_equal(number(s, "SELECT COUNT(*) FROM rules"), 2);
+	assert_true(store_policy_set(s, "ag_nobody", policy, NULL) < 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM policies"), 1);
 	store_close(s);
 	s = opened(); /* rows of every table pass the check at the next start */
 	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
-	assert_int_equal(number(s, "SELECT COUNT(*) FROM rules"), 0);
-	cJSON_Delete(rules);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM policies"), 0);
+	cJSON_Delete(policy);
+	store_close(s);
+}
+
+/* A database of the version before policies were objects. */
+static void test_rules_become_policies(void **state)
+{
+	static const char old[] =
+		"ALTER TABLE agents ADD COLUMN mode TEXT NOT NULL DEFAULT 'enforce';"
+		"CREATE TABLE rules (agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
+		" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT;"
+		"INSERT INTO rules VALUES ('ag_r', 1, 'a.example'), ('ag_r', 0, 'b.example:443');"
+		"DROP TABLE policies; PRAGMA user_version = 2";
+	struct store *s = opened();
+	struct agent_record r = record("r"), none = record("none");
+	cJSON *got;
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_agent_add(s, &none, NULL), 0);
+	assert_int_equal(sqlite3_exec(s->db, old, NULL, NULL, NULL), SQLITE_OK);
+	store_close(s);
+	s = opened();
+	assert_int_equal(store_policy_get(s, r.id, &got, NULL), 0);
+	assert_json(got, "{\"mode\":\"enforce\",\"rules\":[\"b.example:443\",\"a.example\"],"
+			 "\"limits\":{}}");
+	assert_int_equal(store_policy_get(s, none.id, &got, NULL), 0);
+	assert_json(got, "{\"mode\":\"enforce\",\"rules\":[],\"limits\":{}}");
 	store_close(s);
 }
 
@@ -391,12 +425,12 @@ static void test_killed_in_the_middle(void **state)
 		int status;
 
 		if (pid == 0) {
-			cJSON *rules = cJSON_Parse("[\"a.example\"]");
+			cJSON *policy = cJSON_Parse("{}");
 			struct agent_record r = record(committed ? "kept" : "lost");
 
 			if (store_open(&s, scratch_path, NULL) < 0 || store_begin(s, NULL) < 0 ||
 				store_agent_add(s, &r, NULL) < 0 ||
-				store_rules_set(s, r.id, rules, NULL) < 0)
+				store_policy_set(s, r.id, policy, NULL) < 0)
 				_exit(1);
 			if (committed && store_commit(s, NULL) < 0)
 				_exit(2);
@@ -406,7 +440,7 @@ static void test_killed_in_the_middle(void **state)
 		assert_int_equal(status, 0);
 		s = opened();
 		assert_int_equal(number(s, "SELECT COUNT(*) FROM agents"), committed);
-		assert_int_equal(number(s, "SELECT COUNT(*) FROM rules"), committed);
+		assert_int_equal(number(s, "SELECT COUNT(*) FROM policies"), committed);
 		store_close(s);
 	}
 }
@@ -451,7 +485,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_agents, each, after),
 		cmocka_unit_test_setup_teardown(test_agents_are_bounded, each, after),
 		cmocka_unit_test_setup_teardown(test_every_member, each, after),
-		cmocka_unit_test_setup_teardown(test_rules, each, after),
+		cmocka_unit_test_setup_teardown(test_policies, each, after),
+		cmocka_unit_test_setup_teardown(test_rules_become_policies, each, after),
 		cmocka_unit_test_setup_teardown(test_events_are_bounded, each, after),
 		cmocka_unit_test_setup_teardown(test_egress, each, after),
 		cmocka_unit_test_setup_teardown(test_killed_in_the_middle, each, after),
