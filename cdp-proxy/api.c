@@ -54,10 +54,13 @@ static const struct json_member stop_members[] = {{"force", JSON_BOOL, false, 0,
 static const struct json_member policy_set_members[] = {
 	{"rules", JSON_STRINGS, true, 0, 256},
 	{"mode", JSON_STRING, false, 1, 16},
+	{"limits", JSON_OBJECT, false, 0, 0},
 };
 static const struct json_member policy_change_members[] = {
 	{"allow", JSON_STRINGS, false, 0, 256},
 	{"remove", JSON_STRINGS, false, 0, 256},
+	{"mode", JSON_STRING, false, 1, 16},
+	{"limits", JSON_OBJECT, false, 0, 0},
 };
 static const struct json_member token_members[] = {
 	{"role", JSON_STRING, true, 1, 16},
