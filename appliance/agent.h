@@ -24,6 +24,7 @@ struct agents_options {
 	const char *state;
 	struct image_checks *images;
 	const char *policy_program; /* NULL: the installed berth-policy */
+	const cJSON *upstream;      /* the way out of all agents (upstream.h) */
 };
 
 /*

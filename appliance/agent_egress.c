@@ -63,6 +63,34 @@ void agent_egress_add(struct agent *a, const cJSON *entry)
 	memcpy(all->egress[all->n_egress++].agent, a->rec.id, sizeof(a->rec.id));
 }
 
+static const struct json_member upstream_members[] = {
+	{"type", JSON_STRING, true, 1, 16},
+	{"part", JSON_STRING, true, 1, 16},
+	{"up", JSON_BOOL, true, 0, 0},
+	{"detail", JSON_STRING, true, 0, 400},
+};
+
+/* What the way out stands on has failed, or works again. */
+static void told_upstream(struct agent *a, const cJSON *event)
+{
+	const char *part = json_str(event, "part", "");
+	bool up = json_bool(event, "up", false);
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "part", part);
+	agent_event(a, up ? "upstream.up" : "upstream.down", o, "%s: %s", part,
+		json_str(event, "detail", ""));
+}
+
+void agent_policy_told(struct agent *a, const char *type, const cJSON *event)
+{
+	if (streq(type, "upstream") &&
+		json_check(event, upstream_members, ARRAY_SIZE(upstream_members), NULL) == 0)
+		told_upstream(a, event);
+	else
+		log_warning("%s: an event of berth-policy is refused", a->rec.name);
+}
+
 static void told_denied(struct agent *a, const struct egress_record *e)
 {
 	cJSON *o = cJSON_CreateObject();

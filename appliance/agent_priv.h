@@ -193,6 +193,8 @@ void agents_look_for_idle(void *data);
 
 /* agent_egress.c */
 void agent_egress_add(struct agent *a, const cJSON *entry);
+/* Any other event of its berth-policy: believe nothing of it either. */
+void agent_policy_told(struct agent *a, const char *type, const cJSON *event);
 
 /* agent_connect.c */
 void agents_connect_cancel(struct agents *all);

@@ -217,15 +217,22 @@ static void on_policy_egress(void *data, const cJSON *entry)
 	agent_egress_add(data, entry);
 }
 
+static void on_policy_told(void *data, const char *type, const cJSON *event)
+{
+	agent_policy_told(data, type, event);
+}
+
 void agent_start_policy(struct agent *a)
 {
-	static const struct policy_callbacks cb = {on_policy_up, on_policy_down, on_policy_egress};
+	static const struct policy_callbacks cb = {
+		on_policy_up, on_policy_down, on_policy_egress, on_policy_told};
 	char networks[CONFIG_LIST_MAX * 20];
 	const struct policy_spec spec = {.state = a->all->state,
 		.id = a->rec.id,
 		.name = agent_is_hidden(a) ? "template" : a->rec.name,
 		.program = a->all->o.policy_program,
-		.private_networks = networks};
+		.private_networks = networks,
+		.upstream = a->all->o.upstream};
 
 	config_private_networks(a->all->o.config, networks);
 	/* One that wakes reaches nothing until it knows who it is and what time it is. */

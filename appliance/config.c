@@ -1,7 +1,9 @@
 /* The settings of an appliance: STATE/berth.conf (INI, libinih), one table of keys. */
 #include "config.h"
+#include "addr.h"
 #include "ipv4.h"
 #include "paths.h"
+#include "rules.h"
 #include "util.h"
 
 #include <errno.h>
@@ -131,6 +133,57 @@ static int parse_networks(const struct key *k, const char *value, void *at, stru
 	return r;
 }
 
+static int parse_resolvers(const struct key *k, const char *value, void *at, struct err *err)
+{
+	const char *row = at;
+	struct sockaddr_storage server;
+	int n = 0, r = parse_list(k, value, at, err);
+
+	for (; r == 0 && row[0]; row += k->max) {
+		if (++n > CONFIG_RESOLVERS_MAX)
+			return err_set(err, ERANGE, "'%s' takes at most %d name servers", k->name,
+				CONFIG_RESOLVERS_MAX);
+		r = addr_parse(row, 53, &server, err);
+		if (r < 0)
+			return err_context(err, "'%s'", k->name);
+	}
+	return r;
+}
+
+int config_proxy_split(
+	const char *text, char kind[8], char host[256], uint16_t *port, struct err *err)
+{
+	size_t scheme = starts_with(text, "http://") ? 4 : starts_with(text, "socks5://") ? 6 : 0;
+	char given[256];
+	struct ipv4_network address;
+
+	*port = 0;
+	if (strchr(text, '@'))
+		return err_set(err, EINVAL,
+			"credentials belong in the file that upstream_proxy_auth_file names");
+	if (scheme == 0 || addr_split(text + scheme + 3, given, port, err) < 0 || *port == 0)
+		return err_set(err, EINVAL,
+			"it must be http://HOST:PORT or socks5://HOST:PORT, without anything "
+			"behind it");
+	memcpy(kind, text, scheme);
+	kind[scheme] = 0;
+	if (!strchr(given, '/') && ipv4_network_parse(given, strlen(given), &address, NULL) == 0)
+		strcpy(host, given);
+	else if (!rule_normalise_name(given, strlen(given), host))
+		return err_set(err, EINVAL, "'%.80s' is neither an IPv4 address nor a name", given);
+	return 0;
+}
+
+static int parse_proxy(const struct key *k, const char *value, void *at, struct err *err)
+{
+	char kind[8], host[256];
+	uint16_t port;
+
+	if (*value && config_proxy_split(value, kind, host, &port, err) < 0)
+		return err_context(err, "'%s'", k->name);
+	return parse_text(k, value, at, err);
+}
+
 #define AT(member) offsetof(struct config, member)
 static const struct key keys[] = {
 	{"gateway", "listen", AT(listen), parse_listen, 0, 128, "127.0.0.1:7900",
@@ -160,6 +213,16 @@ static const struct key keys[] = {
 	{"policy", "private_networks", AT(private_networks), parse_networks, 0, 20, "",
 		"networks that are not public and that agents may reach all the same, by names "
 		"their rules allow"},
+	{"policy", "resolvers", AT(resolvers), parse_resolvers, 0, 64, "",
+		"name servers to ask for agents (ADDRESS or ADDRESS:PORT); empty: the host's"},
+	{"policy", "upstream_proxy", AT(upstream_proxy), parse_proxy, 0, 300, "",
+		"proxy by which agents' connections go out: http://HOST:PORT or "
+		"socks5://HOST:PORT"},
+	{"policy", "upstream_proxy_names", AT(upstream_proxy_names), parse_number, 0, 1, "0",
+		"1: the proxy gets names and resolves them by itself; 0: it gets addresses"},
+	{"policy", "upstream_proxy_auth_file", AT(upstream_proxy_auth_file), parse_text, 0, 256, "",
+		"file with user:password for the proxy, mode 0600; below the state folder if its "
+		"path is not absolute"},
 };
 
 static int set(struct config *c, const struct key *k, const char *value, struct err *err)

@@ -2,11 +2,13 @@
 #ifndef BERTH_CONFIG_H
 #define BERTH_CONFIG_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "err.h"
 
 #define CONFIG_LIST_MAX 16
+#define CONFIG_RESOLVERS_MAX 3
 #define CONFIG_IDLE_MIN 8 /* s, or 0 */
 
 /* Filled by config_load. Strings are inside; nothing to free. */
@@ -25,6 +27,10 @@ struct config {
 	unsigned browser_timeout_s; /* for the browser to come up before a start is called done */
 	/* Not public, and yet agents may reach them by name: "10.1.0.0/16", "" ends the list. */
 	char private_networks[CONFIG_LIST_MAX][20];
+	char resolvers[CONFIG_LIST_MAX][64]; /* name servers, "" ends the list; none: the host's */
+	char upstream_proxy[300];            /* "http://HOST:PORT", "socks5://HOST:PORT", or "" */
+	unsigned upstream_proxy_names;       /* it is given names, not addresses */
+	char upstream_proxy_auth_file[256];  /* "user:password"; below STATE if not absolute */
 };
 
 /* The defaults. */
@@ -34,6 +40,9 @@ void config_init(struct config *c);
 int config_load(const char *state, struct config *ret, struct err *err);
 /* private_networks as BERTH_POLICY_ALLOW_PRIVATE has them: "10.1.0.0/16,192.168.7.0/24". */
 void config_private_networks(const struct config *c, char out[CONFIG_LIST_MAX * 20]);
+/* upstream_proxy in its parts: "http" or "socks5" in kind, which has 8 bytes. */
+int config_proxy_split(
+	const char *text, char kind[8], char host[256], uint16_t *port, struct err *err);
 /* Every key with its default and meaning, as a berth.conf that changes nothing. */
 void config_help(FILE *out);
 

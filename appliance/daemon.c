@@ -11,6 +11,7 @@
 #include "ops.h"
 #include "paths.h"
 #include "tokens.h"
+#include "upstream.h"
 #include "util.h"
 
 #include <errno.h>
@@ -102,6 +103,9 @@ static int open_all(struct daemon *d, struct err *err)
 		r = take_lock(d, err);
 	if (r == 0)
 		r = config_load(d->state, &d->config, err);
+	o.upstream = d->upstream = r == 0 ? upstream_settings(&d->config, d->state, err) : NULL;
+	if (r == 0 && !d->upstream)
+		r = -EINVAL;
 	if (r == 0)
 		r = store_open(&d->store, d->state, err);
 	if (r == 0)
@@ -128,6 +132,7 @@ static void close_all(struct daemon *d)
 	uv_run(d->loop, UV_RUN_NOWAIT); /* close callbacks */
 	image_checks_free(d->images);
 	store_close(d->store);
+	cJSON_Delete(d->upstream);
 	if (d->lock >= 0)
 		close(d->lock);
 }

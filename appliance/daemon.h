@@ -15,6 +15,7 @@ struct daemon {
 	uv_loop_t *loop;
 	const char *state; /* absolute */
 	struct config config;
+	cJSON *upstream; /* upstream.h */
 	struct store *store;
 	struct events *events;
 	struct image_checks *images;

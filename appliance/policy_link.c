@@ -7,7 +7,7 @@
  * in ANSWER_MS is killed with its whole session and replaced after a backoff. Nobody has to close
  * anything meanwhile: a namespace without its relay has no way out.
  *
- *     connect/spawn -> hello -> policy.set -> up -> (death) -> wait -> spawn …
+ *     connect/spawn -> hello -> upstream.set, policy.set -> up -> (death) -> wait -> spawn …
  */
 #include "policy_link.h"
 #include "ctl.h"
@@ -38,7 +38,7 @@
 
 /* Fixed ids of requests; those of policy.set for which somebody waits count up from ID_POLICY.
  */
-enum { ID_HELLO = 1, ID_FIRST_POLICY = 2, ID_STATS = 3, ID_POLICY = 16 };
+enum { ID_HELLO = 1, ID_FIRST_POLICY = 2, ID_STATS = 3, ID_UPSTREAM = 4, ID_POLICY = 16 };
 
 enum link_state { LINK_DOWN, LINK_HELLO, LINK_POLICY, LINK_UP };
 
@@ -54,6 +54,7 @@ struct policy_link {
 	struct policy_callbacks cb;
 	void *data;
 	cJSON *policy, *stats;
+	const cJSON *upstream;
 	enum link_state phase;
 	pid_t pid;
 	int pidfd;
@@ -194,6 +195,16 @@ static int send_policy(struct policy_link *l, int64_t id)
 	return ask(l, id, "policy.set", cJSON_Duplicate(l->policy, true));
 }
 
+/* After hello: what this process must know before anything else, then its agent's policy. */
+static int send_all(struct policy_link *l)
+{
+	int r = 0;
+
+	if (l->upstream)
+		r = ask(l, ID_UPSTREAM, "upstream.set", cJSON_Duplicate(l->upstream, true));
+	return r < 0 ? r : send_policy(l, ID_FIRST_POLICY);
+}
+
 static void became_up(struct policy_link *l)
 {
 	l->phase = LINK_UP;
@@ -229,7 +240,7 @@ static void on_answer(struct policy_link *l, int64_t id, cJSON *msg)
 	} else if (id == ID_HELLO && !error && l->phase == LINK_HELLO) {
 		l->phase = LINK_POLICY;
 		watch_timer_start(l->timer, ANSWER_MS);
-		l->broken = send_policy(l, ID_FIRST_POLICY) < 0;
+		l->broken = send_all(l) < 0;
 	} else if (id == ID_FIRST_POLICY && !error && l->phase == LINK_POLICY) {
 		became_up(l);
 	} else if (id >= ID_POLICY) {
@@ -248,6 +259,8 @@ static void on_event(struct policy_link *l, const cJSON *event)
 		l->cb.egress(l->data, event);
 	else if (streq(type, "error"))
 		log_warning("berth-policy of %s: %.500s", l->name, json_str(event, "detail", ""));
+	else
+		l->cb.told(l->data, type, event);
 }
 
 static void on_message(void *data, cJSON *msg, int fd)
@@ -462,6 +475,7 @@ struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *s
 	l->name = xstrdup(spec->name);
 	l->program = spec->program ? xstrdup(spec->program) : path_libexec("berth-policy");
 	l->private_networks = xstrdup(spec->private_networks ? spec->private_networks : "");
+	l->upstream = spec->upstream;
 	l->cb = *cb;
 	l->data = data;
 	l->pidfd = -1;

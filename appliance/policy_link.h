@@ -15,6 +15,7 @@ struct policy_spec {
 	const char *program;           /* NULL: the installed berth-policy */
 	/* "cidr[,cidr…]" that agents may reach by name though they are not public; NULL: none */
 	const char *private_networks;
+	const cJSON *upstream; /* arguments of upstream.set; outlives the link; NULL: none */
 };
 
 /* None is called from within a policy_link_ function. The link may be ended or freed in `up` and
@@ -26,6 +27,8 @@ struct policy_callbacks {
 	void (*down)(void *data, const char *detail);
 	/* An entry of the policy's log, as sent: not checked. */
 	void (*egress)(void *data, const cJSON *entry);
+	/* Any other event: not checked. */
+	void (*told)(void *data, const char *type, const cJSON *event);
 };
 
 /* policy: the object (policy.h), copied. Adopts the process that policy.pid names, or starts one in

@@ -22,6 +22,7 @@
 #include "sni.h"
 #include "util.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter_ipv4.h>
 #include <netinet/in.h>
@@ -43,6 +44,7 @@ struct conn {
 	struct sni *sni;
 	struct http_check http;
 	struct lookup_wait lookup;
+	struct lookup_result found; /* of the name, while the proxy's is looked up */
 	char name[256], rule[RULE_TEXT_MAX];
 	const char *failure; /* why an allowed connection came to nothing */
 	uint32_t addr;       /* where the guest wanted to go, network byte order */
@@ -184,9 +186,12 @@ static void conn_deny(struct conn *c, const char *reason)
 		conn_close(c, c->state != CONN_HELLO);
 }
 
-/* The end of one that is allowed and yet not possible. */
+/* The end of one that is allowed and yet not possible. Which proxy there is, the guest need not
+ * know. */
 static void conn_fail(struct conn *c, const char *failure)
 {
+	const char *told = c->dial.proxy ? "the proxy on the way does not get there" : failure;
+
 	c->failure = failure;
 	if (c->kind != CONN_HTTP) {
 		conn_close(c, true);
@@ -195,7 +200,15 @@ static void conn_fail(struct conn *c, const char *failure)
 	report(c, true, failure);
 	c->rule[0] = 0;
 	send_page(c, "502 Bad Gateway", "berth could not reach %s (port %u): %s.\n", c->name,
-		c->port, failure);
+		c->port, told);
+}
+
+/* After the way by a proxy. */
+static void judge_proxy(struct conn *c, bool works)
+{
+	if (c->dial.proxy && (works || c->dial.proxy_failed))
+		events_health(c->owner->parts->events, HEALTH_PROXY, works,
+			works ? "it connects again" : dial_failure(&c->dial));
 }
 
 static void go_on(struct conn *c);
@@ -206,8 +219,9 @@ static void on_dialled(struct dial *d, int result)
 
 	if (c->state != CONN_DIAL)
 		return;
+	judge_proxy(c, result == 0);
 	if (result < 0) {
-		conn_fail(c, "the server does not answer");
+		conn_fail(c, dial_failure(d));
 		return;
 	}
 	c->state = CONN_OPEN;
@@ -220,10 +234,42 @@ static void on_dialled(struct dial *d, int result)
 	go_on(c);
 }
 
+static void on_proxy_looked_up(struct lookup_wait *w, const struct lookup_result *r)
+{
+	struct conn *c = CONTAINER_OF(w, struct conn, lookup);
+	const struct proxy *proxy = c->owner->parts->proxy;
+
+	c->state = CONN_DIAL;
+	if (r->n > 0) {
+		dial_by_proxy(&c->dial, proxy, r->addrs, r->n, c->name, c->found.addrs, c->found.n,
+			c->port);
+		return;
+	}
+	events_health(c->owner->parts->events, HEALTH_PROXY, false, "its name has no address");
+	conn_fail(c, "the proxy's name has no address");
+}
+
+static void find_proxy(struct conn *c)
+{
+	const struct relay_parts *parts = c->owner->parts;
+	struct lookup_result literal = {.n = 1};
+
+	c->lookup.done = on_proxy_looked_up;
+	if (inet_pton(AF_INET, parts->proxy->host, literal.addrs) == 1)
+		on_proxy_looked_up(&c->lookup, &literal);
+	else
+		lookup_start(parts->proxy_lookup, parts->proxy->host, &c->lookup);
+}
+
 static void on_looked_up(struct lookup_wait *w, const struct lookup_result *r)
 {
 	struct conn *c = CONTAINER_OF(w, struct conn, lookup);
 
+	if (r->n > 0 && c->owner->parts->proxy->kind != PROXY_NONE) {
+		c->found = *r;
+		find_proxy(c);
+		return;
+	}
 	c->state = CONN_DIAL;
 	if (r->n == 0)
 		conn_fail(c, "its name has no usable address");
@@ -388,7 +434,8 @@ void conn_tick(struct conn *c, uint64_t now)
 		dial_tick(&c->dial, now, RELAY_TRY_MS);
 		if (still > RELAY_DIAL_MS && dial_cancel(&c->dial)) {
 			c->handles++;
-			conn_fail(c, "the server does not answer");
+			judge_proxy(c, false);
+			conn_fail(c, dial_failure(&c->dial));
 		}
 		break;
 	case CONN_OPEN:

@@ -146,6 +146,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		op_hello(c, r);
 	} else if (streq(op, "policy.set")) {
 		op_policy_set(c, r, json_get(msg, "args"));
+	} else if (streq(op, "upstream.set")) {
+		c->ops.upstream_set(c->ops.data, json_get(msg, "args"), r);
 	} else if (streq(op, "stats")) {
 		c->ops.stats(c->ops.data, r);
 	} else {

@@ -14,6 +14,7 @@ struct control_request; /* one that waits for its answer; whoever got it answers
 struct control_ops {
 	/* policy: checked for shape only, valid during the call. */
 	void (*policy_set)(void *data, const cJSON *policy, struct control_request *r);
+	void (*upstream_set)(void *data, const cJSON *args, struct control_request *r);
 	void (*stats)(void *data, struct control_request *r);
 	void *data;
 };

@@ -33,6 +33,7 @@ struct events {
 	struct slot slots[EVENTS_SLOTS];
 	size_t used;
 	uint64_t lost;
+	bool down[HEALTH_N];
 };
 
 static void send_event(struct events *e, cJSON *event)
@@ -171,5 +172,22 @@ void events_error(struct events *e, const char *fmt, ...)
 	log_warning("%s", text);
 	cJSON_AddStringToObject(o, "type", "error");
 	cJSON_AddStringToObject(o, "detail", text);
+	send_event(e, o);
+}
+
+void events_health(struct events *e, enum health part, bool up, const char *detail)
+{
+	static const char *const names[HEALTH_N] = {"resolvers", "proxy"};
+	cJSON *o;
+
+	if (e->down[part] == !up)
+		return;
+	e->down[part] = !up;
+	log_warning("%s: %s", names[part], detail);
+	o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "type", "upstream");
+	cJSON_AddStringToObject(o, "part", names[part]);
+	cJSON_AddBoolToObject(o, "up", up);
+	cJSON_AddStringToObject(o, "detail", detail);
 	send_event(e, o);
 }

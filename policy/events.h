@@ -12,6 +12,9 @@
 
 struct events;
 
+/* What the way out stands on. */
+enum health { HEALTH_RESOLVERS, HEALTH_PROXY, HEALTH_N };
+
 /* One decision; strings are copied. name and rule may be "". addr is in network byte order, 0 for
  * none. */
 struct egress {
@@ -26,6 +29,8 @@ struct egress {
 struct events *events_new(
 	uv_loop_t *loop, void (*send)(void *data, const cJSON *event), void *data);
 void events_egress(struct events *e, const struct egress *entry);
+/* Told on every change; they work at first. */
+void events_health(struct events *e, enum health part, bool up, const char *detail);
 __attribute__((format(printf, 2, 3))) void events_error(struct events *e, const char *fmt, ...);
 
 #endif

@@ -7,7 +7,6 @@
  * unless it has run out in between.
  */
 #include "lookup.h"
-#include "upstream.h"
 #include "util.h"
 
 #include <errno.h>
@@ -29,7 +28,7 @@ struct entry {
 
 /* Lives as long as the process. */
 struct lookup {
-	uv_loop_t *loop;
+	struct upstream *upstream;
 	const struct pin_networks *private_networks;
 	struct entry *buckets[BUCKETS];
 	size_t n, asking, hand; /* hand: the bucket where the next eviction begins */
@@ -44,11 +43,11 @@ static size_t bucket_of(const char *name)
 	return h % BUCKETS;
 }
 
-struct lookup *lookup_new(uv_loop_t *loop, const struct pin_networks *private_networks)
+struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks)
 {
 	struct lookup *l = xcalloc(1, sizeof(*l));
 
-	l->loop = loop;
+	l->upstream = upstream;
 	l->private_networks = private_networks;
 	return l;
 }
@@ -172,7 +171,14 @@ void lookup_start(struct lookup *l, const char *name, struct lookup_wait *w)
 		return;
 	e->asking = true;
 	l->asking++;
-	upstream_ask(l->loop, name, on_answer, e);
+	upstream_ask(l->upstream, name, on_answer, e);
+}
+
+void lookup_forget(struct lookup *l)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct entry *e = l->buckets[i]; e; e = e->next)
+			e->until = 0;
 }
 
 void lookup_cancel(struct lookup_wait *w)

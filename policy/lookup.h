@@ -3,10 +3,9 @@
 #ifndef BERTH_POLICY_LOOKUP_H
 #define BERTH_POLICY_LOOKUP_H
 
-#include <uv.h>
-
 #include "dns_packet.h"
 #include "pin_addr.h"
+#include "upstream.h"
 
 #define LOOKUP_CACHE_MAX 4096
 #define LOOKUP_QUERIES_MAX 256 /* names asked upstream at once */
@@ -26,7 +25,9 @@ struct lookup_wait {
 	struct lookup_wait *next, **at;
 };
 
-struct lookup *lookup_new(uv_loop_t *loop, const struct pin_networks *private_networks);
+struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks);
+/* What is known came from other servers than will be asked now. */
+void lookup_forget(struct lookup *l);
 /* name: normal form. done is called once, perhaps before this returns. */
 void lookup_start(struct lookup *l, const char *name, struct lookup_wait *w);
 /* After it, done is not called. A wait that is over or never began is fine, if it was zeroed. */

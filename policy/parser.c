@@ -5,7 +5,7 @@
  *
  *   control (berthd)                 resolver (the guest's DNS)      relay (the guest's TCP)
  *      |  rules, stats                   |           |                  |        |
- *   ruleset, events               pins (wall)    lookup --- upstream ---'       dial
+ *   ruleset, events, settings     pins (wall)    lookup --- upstream ---'       dial, proxy
  *
  * Losing the wall ends the process at once, and so every connection: berthd starts both again.
  */
@@ -16,6 +16,7 @@
 #include "privs.h"
 #include "relay.h"
 #include "resolver.h"
+#include "settings.h"
 #include "sock.h"
 #include "util.h"
 
@@ -33,7 +34,9 @@ struct parser {
 	struct stats stats;
 	struct wall_client *wall;
 	struct pins *pins;
-	struct lookup *lookup;
+	struct settings settings;
+	struct upstream *upstream;
+	struct lookup *lookup, *proxy_lookup;
 	struct events *events;
 	struct resolver *resolver;
 	struct relay *relay;
@@ -145,6 +148,30 @@ static void op_stats(void *data, struct control_request *r)
 		on_counted(counting, 0, 0);
 }
 
+static void op_upstream_set(void *data, const cJSON *args, struct control_request *r)
+{
+	struct parser *p = data;
+	struct settings settings;
+	struct err err;
+
+	if (settings_read(args, &settings, &err) < 0) {
+		control_refuse(r, &err);
+		return;
+	}
+	p->settings = settings;
+	upstream_use(p->upstream, settings.servers, settings.n_servers);
+	lookup_forget(p->lookup);
+	lookup_forget(p->proxy_lookup);
+	control_answer(r, cJSON_CreateObject());
+}
+
+static void on_resolver_health(void *data, bool up, const char *detail)
+{
+	struct parser *p = data;
+
+	events_health(p->events, HEALTH_RESOLVERS, up, detail);
+}
+
 /* The wall hands them over when its rules are in force. */
 static int receive_listeners(int wall, int ret[WALL_LISTENERS], struct err *err)
 {
@@ -176,13 +203,17 @@ static int drop_rights(struct err *err)
 static int set_up(
 	struct parser *p, const struct parser_config *config, const int *listeners, struct err *err)
 {
+	/* The operator's own proxy may be anywhere but on multicast and the like. */
+	static const struct pin_networks anywhere = {.n = 1};
 	struct resolver_parts resolver;
 	struct relay_parts relay;
 
 	p->private_networks = config->private_networks;
 	p->wall = wall_client_new(&p->loop, config->wall, on_wall_lost, p);
 	p->pins = pins_new(&p->loop, p->wall);
-	p->lookup = lookup_new(&p->loop, &p->private_networks);
+	p->upstream = upstream_new(&p->loop, on_resolver_health, p);
+	p->lookup = lookup_new(p->upstream, &p->private_networks);
+	p->proxy_lookup = lookup_new(p->upstream, &anywhere);
 	p->events = events_new(&p->loop, on_event, p);
 	resolver = (struct resolver_parts){
 		&p->loop, &p->rules, p->lookup, p->pins, p->events, &p->stats};
@@ -191,6 +222,8 @@ static int set_up(
 		.rules = &p->rules,
 		.private_networks = &p->private_networks,
 		.lookup = p->lookup,
+		.proxy = &p->settings.proxy,
+		.proxy_lookup = p->proxy_lookup,
 		.pins = p->pins,
 		.events = p->events,
 		.stats = &p->stats};
@@ -202,7 +235,8 @@ static int set_up(
 
 int parser_run(const struct parser_config *config, struct err *err)
 {
-	struct control_ops ops = {.policy_set = op_policy_set, .stats = op_stats};
+	struct control_ops ops = {
+		.policy_set = op_policy_set, .upstream_set = op_upstream_set, .stats = op_stats};
 	struct parser *p = xcalloc(1, sizeof(*p));
 	int listeners[WALL_LISTENERS], r = drop_rights(err);
 

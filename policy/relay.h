@@ -8,6 +8,7 @@
 #include "lookup.h"
 #include "pin_addr.h"
 #include "pins.h"
+#include "proxy.h"
 #include "ruleset.h"
 #include "stats.h"
 
@@ -31,6 +32,8 @@ struct relay_parts {
 	const struct ruleset *rules;
 	const struct pin_networks *private_networks;
 	struct lookup *lookup;
+	const struct proxy *proxy;   /* by which it dials; of kind PROXY_NONE: straight */
+	struct lookup *proxy_lookup; /* of its name, whose address may be any */
 	struct pins *pins;
 	struct events *events;
 	struct stats *stats;

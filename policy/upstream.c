@@ -1,17 +1,19 @@
 /*
- * Asking the host's DNS servers for the addresses of one name.
+ * Asking DNS servers for the addresses of one name.
  *
- * Theory of operation. A `struct query` goes through the servers, round after round; each try is a
- * `struct attempt` with sockets of its own, so that id and source port are new every time and a
- * late answer finds nobody. UDP first; a truncated answer is asked again by TCP from the same
- * server. An answer that does not fit the question is ignored, not believed: the attempt goes on
- * until its time is over.
+ * Theory of operation. A `struct query` goes through the servers, round after round, the one that
+ * answered last first; each try is a `struct attempt` with sockets of its own, so that id and
+ * source port are new every time and a late answer finds nobody. UDP first; a truncated answer is
+ * asked again by TCP from the same server. An answer that does not fit the question is ignored, not
+ * believed: the attempt goes on until its time is over, or by TCP when somebody seems to guess.
  *
- *   query -> attempt (UDP) -> attempt (TCP, if truncated) -> done
+ *   query -> attempt (UDP) -> attempt (TCP, if truncated or lied to) -> done
  *         '-> next server on silence, SERVFAIL, REFUSED, or an error
+ *
+ * The servers count as down when a query has ended without a word from any of them, and none had
+ * anything to say to another query meanwhile either; as up with the next word.
  */
 #include "upstream.h"
-#include "resolv_conf.h"
 #include "util.h"
 
 #include <errno.h>
@@ -19,13 +21,27 @@
 
 struct attempt;
 
+/* Lives as long as the process. */
+struct upstream {
+	uv_loop_t *loop;
+	upstream_health_fn *health;
+	void *data;
+	struct sockaddr_storage servers[RESOLV_SERVERS_MAX];
+	size_t n_servers; /* 0: the host's */
+	size_t best;      /* the one that answered last */
+	uint64_t heard;   /* words from servers so far */
+	bool down;
+};
+
 /* Frees itself when it has called done. */
 struct query {
-	uv_loop_t *loop;
+	struct upstream *upstream;
 	upstream_done_fn *done;
 	void *data;
 	struct sockaddr_storage servers[RESOLV_SERVERS_MAX];
-	size_t n_servers, tries;
+	size_t n_servers, first, tries;
+	uint64_t heard, ends; /* heard: upstream's, at the beginning; ends: now_ms */
+	unsigned lies;
 	struct attempt *attempt;
 	char name[256];
 };
@@ -43,14 +59,15 @@ struct attempt {
 	uv_write_t write;
 	struct buf out, in; /* with the length in front for TCP */
 	uint8_t datagram[DNS_PACKET_MAX];
-	struct sockaddr_storage server;
+	size_t server; /* of the query's */
+	unsigned lies;
 	uint16_t id;
 	bool tcp;
 	int open;
 };
 
 static void next_try(struct query *q);
-static void start_attempt(struct query *q, const struct sockaddr_storage *server, bool tcp);
+static void start_attempt(struct query *q, size_t server, bool tcp);
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -74,8 +91,39 @@ static struct query *end_attempt(struct attempt *a)
 	return q;
 }
 
+/* A word from a server that fits its question. */
+static void heard(struct attempt *a)
+{
+	struct upstream *u = a->query->upstream;
+
+	u->heard++;
+	u->best = a->server;
+	if (!u->down)
+		return;
+	u->down = false;
+	u->health(u->data, true, "name servers answer again");
+}
+
+static void heard_nothing(const struct query *q)
+{
+	struct upstream *u = q->upstream;
+	char detail[160];
+
+	if (u->down || u->heard != q->heard)
+		return;
+	u->down = true;
+	if (q->n_servers == 0)
+		snprintf(detail, sizeof(detail), "no name server is configured");
+	else
+		snprintf(detail, sizeof(detail), "none of %zu name servers answers%s", q->n_servers,
+			q->lies ? "; packets that fit no question are ignored" : "");
+	u->health(u->data, false, detail);
+}
+
 static void finish(struct query *q, const struct dns_answer *answer)
 {
+	if (!answer)
+		heard_nothing(q);
 	q->done(q->data, answer);
 	free(q);
 }
@@ -86,22 +134,35 @@ static void fail_attempt(struct attempt *a)
 		next_try(end_attempt(a));
 }
 
+static void ask_by_tcp(struct attempt *a)
+{
+	size_t server = a->server;
+
+	start_attempt(end_attempt(a), server, true);
+}
+
+static void lied_to(struct attempt *a)
+{
+	a->query->lies++;
+	if (a->tcp)
+		fail_attempt(a);
+	else if (++a->lies == UPSTREAM_LIES_MAX)
+		ask_by_tcp(a);
+}
+
 static void take_packet(struct attempt *a, const uint8_t *data, size_t n)
 {
-	struct sockaddr_storage server = a->server;
 	struct dns_answer answer;
-	bool again_by_tcp;
 
 	if (dns_read_answer(data, n, a->id, a->query->name, &answer) < 0) {
-		if (a->tcp)
-			fail_attempt(a);
+		lied_to(a);
 		return;
 	}
-	again_by_tcp = answer.truncated && !a->tcp;
-	if (answer.rcode != DNS_NOERROR && answer.rcode != DNS_NXDOMAIN && !again_by_tcp)
+	heard(a);
+	if (answer.truncated && !a->tcp)
+		ask_by_tcp(a);
+	else if (answer.rcode != DNS_NOERROR && answer.rcode != DNS_NXDOMAIN)
 		fail_attempt(a);
-	else if (again_by_tcp)
-		start_attempt(end_attempt(a), &server, true);
 	else
 		finish(end_attempt(a), &answer);
 }
@@ -131,10 +192,15 @@ static void on_datagram(
 		take_packet(a, (const uint8_t *)buf->base, (size_t)n);
 }
 
+static const struct sockaddr *address_of(const struct attempt *a)
+{
+	return (const struct sockaddr *)&a->query->servers[a->server];
+}
+
 static int start_udp(struct attempt *a)
 {
 	uv_buf_t out = uv_buf_init((char *)a->out.data, (unsigned)a->out.len);
-	int r = uv_udp_connect(&a->sock.udp, (const struct sockaddr *)&a->server);
+	int r = uv_udp_connect(&a->sock.udp, address_of(a));
 
 	if (r == 0)
 		r = uv_udp_recv_start(&a->sock.udp, alloc_datagram, on_datagram);
@@ -186,8 +252,7 @@ static int start_tcp(struct attempt *a)
 {
 	a->connect.data = a;
 	a->write.data = a;
-	return uv_tcp_connect(
-		&a->connect, &a->sock.tcp, (const struct sockaddr *)&a->server, on_connect);
+	return uv_tcp_connect(&a->connect, &a->sock.tcp, address_of(a), on_connect);
 }
 
 static bool write_question(struct attempt *a, const char *name)
@@ -206,69 +271,76 @@ static bool write_question(struct attempt *a, const char *name)
 	return true;
 }
 
+static uint64_t time_for(const struct query *q, bool tcp)
+{
+	uint64_t now = now_ms(), left = q->ends > now ? q->ends - now : 0;
+
+	return MIN(left, (uint64_t)(tcp ? UPSTREAM_TCP_MS : UPSTREAM_UDP_MS));
+}
+
 /* A failure to start is met by the timer, so that nothing is called back from within. */
-static void start_attempt(struct query *q, const struct sockaddr_storage *server, bool tcp)
+static void start_attempt(struct query *q, size_t server, bool tcp)
 {
 	struct attempt *a = xcalloc(1, sizeof(*a));
-	int r;
+	uv_loop_t *loop = q->upstream->loop;
+	int r = -EDESTADDRREQ;
 
-	*a = (struct attempt){.query = q, .server = *server, .tcp = tcp, .open = 2};
+	*a = (struct attempt){.query = q, .server = server, .tcp = tcp, .open = 2};
 	buf_init(&a->out, DNS_PACKET_MAX);
 	buf_init(&a->in, 65537);
-	uv_timer_init(q->loop, &a->timer);
+	uv_timer_init(loop, &a->timer);
 	a->timer.data = a;
 	if (tcp)
-		uv_tcp_init(q->loop, &a->sock.tcp);
+		uv_tcp_init(loop, &a->sock.tcp);
 	else
-		uv_udp_init(q->loop, &a->sock.udp);
+		uv_udp_init(loop, &a->sock.udp);
 	a->sock.handle.data = a;
 	q->attempt = a;
-	r = !write_question(a, q->name) ? -EINVAL : tcp ? start_tcp(a) : start_udp(a);
-	uv_timer_start(&a->timer, on_timeout,
-		r < 0 ? 0
-		: tcp ? UPSTREAM_TCP_MS
-		      : UPSTREAM_UDP_MS,
-		0);
+	if (server < q->n_servers)
+		r = !write_question(a, q->name) ? -EINVAL : tcp ? start_tcp(a) : start_udp(a);
+	uv_timer_start(&a->timer, on_timeout, r < 0 ? 0 : time_for(q, tcp), 0);
 }
 
 static void next_try(struct query *q)
 {
-	if (q->tries == q->n_servers * UPSTREAM_ROUNDS)
+	if (q->tries == q->n_servers * UPSTREAM_ROUNDS || now_ms() >= q->ends)
 		finish(q, NULL);
 	else
-		start_attempt(q, &q->servers[q->tries++ % q->n_servers], false);
+		start_attempt(q, (q->first + q->tries++) % q->n_servers, false);
 }
 
-static void on_no_server(uv_timer_t *timer)
-{
-	fail_attempt(timer->data);
-}
-
-/* Without a server the query ends at once, by the loop. */
-static void end_soon(struct query *q)
-{
-	struct attempt *a = xcalloc(1, sizeof(*a));
-
-	a->query = q;
-	a->open = 2;
-	uv_timer_init(q->loop, &a->timer);
-	uv_udp_init(q->loop, &a->sock.udp);
-	a->timer.data = a->sock.handle.data = a;
-	q->attempt = a;
-	uv_timer_start(&a->timer, on_no_server, 0, 0);
-}
-
-void upstream_ask(uv_loop_t *loop, const char *name, upstream_done_fn *done, void *data)
+void upstream_ask(struct upstream *u, const char *name, upstream_done_fn *done, void *data)
 {
 	struct query *q = xcalloc(1, sizeof(*q));
 
-	q->loop = loop;
+	q->upstream = u;
 	q->done = done;
 	q->data = data;
+	q->heard = u->heard;
+	q->ends = now_ms() + UPSTREAM_TOTAL_MS;
 	snprintf(q->name, sizeof(q->name), "%s", name);
-	q->n_servers = resolv_conf_servers(q->servers);
+	memcpy(q->servers, u->servers, sizeof(q->servers));
+	q->n_servers = u->n_servers ? u->n_servers : resolv_conf_servers(q->servers);
+	q->first = u->best < q->n_servers ? u->best : 0;
 	if (q->n_servers == 0)
-		end_soon(q);
+		start_attempt(q, 0, false); /* fails at once, by the loop */
 	else
 		next_try(q);
+}
+
+struct upstream *upstream_new(uv_loop_t *loop, upstream_health_fn *health, void *data)
+{
+	struct upstream *u = xcalloc(1, sizeof(*u));
+
+	u->loop = loop;
+	u->health = health;
+	u->data = data;
+	return u;
+}
+
+void upstream_use(struct upstream *u, const struct sockaddr_storage *servers, size_t n)
+{
+	u->n_servers = MIN(n, (size_t)RESOLV_SERVERS_MAX);
+	u->best = 0;
+	memcpy(u->servers, servers, u->n_servers * sizeof(*servers));
 }

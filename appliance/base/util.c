@@ -121,6 +121,25 @@ bool hex_decode(const char *s, void *data, size_t n)
 	return true;
 }
 
+void base64_encode(const void *data, size_t n, char *out)
+{
+	static const char set[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *p = data;
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t v = (uint32_t)p[i] << 16;
+
+		v |= i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0;
+		v |= i + 2 < n ? p[i + 2] : 0;
+		*out++ = set[v >> 18];
+		*out++ = set[v >> 12 & 63];
+		*out++ = i + 1 < n ? set[v >> 6 & 63] : '=';
+		*out++ = i + 2 < n ? set[v & 63] : '=';
+	}
+	*out = '\0';
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec t;

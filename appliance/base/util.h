@@ -73,6 +73,9 @@ bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 void hex_encode(const void *data, size_t n, char *out);
 /* The other way; false unless s is exactly 2n hex digits. */
 bool hex_decode(const char *s, void *data, size_t n);
+/* n bytes in base64 (RFC 4648) into out: BASE64_SIZE(n) bytes. */
+#define BASE64_SIZE(n) (((n) + 2) / 3 * 4 + 1)
+void base64_encode(const void *data, size_t n, char *out);
 /* CLOCK_MONOTONIC in milliseconds, CLOCK_REALTIME in nanoseconds. */
 uint64_t now_ms(void);
 int64_t realtime_ns(void);

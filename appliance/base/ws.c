@@ -165,24 +165,6 @@ static void sha1_short(const uint8_t *data, size_t n, uint8_t out[20])
 }
 
 /* Base64 (RFC 4648) of n bytes, with its padding and a NUL. */
-static void base64(const uint8_t *p, size_t n, char *out)
-{
-	static const char set[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)p[i] << 16;
-
-		v |= i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0;
-		v |= i + 2 < n ? p[i + 2] : 0;
-		*out++ = set[v >> 18];
-		*out++ = set[v >> 12 & 63];
-		*out++ = i + 1 < n ? set[v >> 6 & 63] : '=';
-		*out++ = i + 2 < n ? set[v & 63] : '=';
-	}
-	*out = '\0';
-}
-
 void ws_accept_key(const char *key, char out[29])
 {
 	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -192,7 +174,7 @@ void ws_accept_key(const char *key, char out[29])
 	memcpy(text, key, n);
 	memcpy(text + n, guid, sizeof(guid) - 1);
 	sha1_short(text, n + sizeof(guid) - 1, digest);
-	base64(digest, sizeof(digest), out);
+	base64_encode(digest, sizeof(digest), out);
 }
 
 void ws_new_key(char out[25])
@@ -200,7 +182,7 @@ void ws_new_key(char out[25])
 	uint8_t raw[16];
 
 	random_bytes(raw, sizeof(raw));
-	base64(raw, sizeof(raw), out);
+	base64_encode(raw, sizeof(raw), out);
 }
 
 /*

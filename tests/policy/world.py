@@ -22,6 +22,7 @@ GUEST, GATE = "10.0.2.15", "10.0.2.2"
 GOOD, EVIL, WILD, ALIAS, QUIET, MANY = ("203.0.113.10", "203.0.113.66", "203.0.113.20", "198.51.100.7",
                                         "198.51.100.8", "198.51.100.100")
 RESOLVER, PUBLIC_DNS, SELF = "192.0.2.53", "8.8.8.8", "203.0.113.200"
+PROXY, NOBODY = "172.20.0.8", "192.0.2.99"  # NOBODY has this address: packets to it are lost
 OFFICE = "10.77.0.5"
 MANY_ADDRS = [f"198.51.100.{n}" for n in range(100, 140)]
 BIG = 10_000_000
@@ -39,6 +40,7 @@ ZONE = {
     "office.test": ([OFFICE], 300), "self.test": ([SELF], 300), "quick.test": ([GOOD], 0),
     "trunc.test": ([WILD], 300), "many.test": (MANY_ADDRS, 300), "quiet.test": ([QUIET], 300),
     "deadfirst.test": ([QUIET, GOOD], 300), "failing.test": ([], 0), "silent.test": ([], 0), "forged.test": ([GOOD], 300),
+    "liar.test": ([GOOD], 300), "spoofed.test": ([GOOD], 300), "proxy.test": ([PROXY], 300),
     "empty.test": ([], 300), "port.test": ([GOOD], 300), "later.test": ([WILD], 300), "short.test": ([GOOD], 2),
 }
 ADDRESSES = sorted({a for v, _ in ZONE.values() if isinstance(v, list) for a in v
@@ -164,6 +166,8 @@ def dns_answer(counts, data, tcp):
     good = packet(0, answers, n)
     if len(good) > 1232 and not tcp:
         return [packet(0x200)]
+    if name == "liar.test" and not tcp:  # guesses at the id, and nothing right among them
+        return [bytes([ident[0] ^ 1, i]) + packet(0, record(asked, EVIL, 300), 1)[2:] for i in range(40)]
     if name == "forged.test":  # wrong id, wrong question, rubbish: none may be believed
         lie = record(asked, EVIL, 300)
         other = wire("evil.test") + b"\0\1\0\1"
@@ -179,7 +183,12 @@ def dns_udp(counts, addr):
         data, peer = s.recvfrom(4096)
         if addr == PUBLIC_DNS:
             counts.add("public dns")
-        for p in dns_answer(counts, data, False):
+        packets = dns_answer(counts, data, False)
+        if b"\7spoofed" in data:  # from another address first
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.bind((EVIL, 0))
+                other.sendto(packets[0].replace(socket.inet_aton(GOOD), socket.inet_aton(EVIL)), peer)
+        for p in packets:
             s.sendto(p, peer)
 
 
@@ -286,6 +295,86 @@ def udp_server(counts, port):
         s.sendto(data, peer)
 
 
+def splice(a, b):
+    """Both ways until both have ended."""
+    def one(x, y):
+        try:
+            while (d := x.recv(65536)):
+                y.sendall(d)
+            y.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+    t = threading.Thread(target=one, args=(a, b), daemon=True)
+    t.start()
+    one(b, a)
+    t.join()
+
+
+def proxy_connect(counts, host, port):
+    counts.add(f"proxy to {host}:{port}")
+    addr = ZONE[host][0][0] if host in ZONE else host
+    return socket.create_connection((addr, port), 5)
+
+
+def http_proxy(login):
+    def serve(counts, c, key):
+        with c, c.makefile("rwb") as f:
+            head = read_head(f)
+            counts.add(f"{key} {head[0].split()[0]} {header(head, 'proxy-authorization')}")
+            if login and header(head, "proxy-authorization") != "Basic " + login:
+                f.write(b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+                return
+            host, port = head[0].split()[1].rsplit(":", 1)
+            if port == "8080":
+                f.write(b"HTTP/1.1 403 Not that port\r\nContent-Length: 0\r\n\r\n")
+                return
+            with proxy_connect(counts, host, int(port)) as there:
+                f.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                f.flush()
+                splice(c, there)
+    return serve
+
+
+def socks_proxy(login):
+    def serve(counts, c, key):
+        def read(n):
+            return c.recv(n, socket.MSG_WAITALL)
+        with c:
+            methods = read(read(2)[1])
+            method = 2 if login else 0
+            if method not in methods:
+                c.sendall(b"\5\xff")
+                return
+            c.sendall(bytes([5, method]))
+            if login:
+                user = read(read(2)[1])
+                password = read(read(1)[0])
+                counts.add(f"{key} login {user.decode()}:{password.decode()}")
+                if user + b":" + password != login:
+                    c.sendall(b"\1\1")
+                    return
+                c.sendall(b"\1\0")
+            kind = read(4)[3]
+            host = socket.inet_ntoa(read(4)) if kind == 1 else read(read(1)[0]).decode()
+            port = struct.unpack(">H", read(2))[0]
+            if port == 8080:
+                c.sendall(b"\5\2\0\1\0\0\0\0\0\0")
+                return
+            with proxy_connect(counts, host, port) as there:
+                c.sendall(b"\5\0\0\1\0\0\0\0\0\0")
+                splice(c, there)
+    return serve
+
+
+def say_and_wait(what):
+    def serve(counts, c, key):
+        with c:
+            c.sendall(what)
+            while c.recv(4096):
+                pass
+    return serve
+
+
 def banner(counts, c, key):
     with c:
         c.sendall(b"SSH-2.0-test\r\n")
@@ -301,13 +390,17 @@ def serve_internet(folder):
     counts, https_serve = Counts(), https(tls_context(folder))
     for p in ("lo",):
         sh("ip", "link", "set", p, "up")
-    for a in ADDRESSES + [RESOLVER]:
+    for a in ADDRESSES + [RESOLVER, PROXY]:
         sh("ip", "addr", "add", a + "/32", "dev", "lo")
     start((dns_udp, counts, RESOLVER), (dns_udp, counts, PUBLIC_DNS), (tcp_server, counts, "0.0.0.0", 53, dns_tcp),
           (tcp_server, counts, "0.0.0.0", 80, http), (tcp_server, counts, "0.0.0.0", 8080, http),
           (tcp_server, counts, "0.0.0.0", 443, https_serve), (tcp_server, counts, "0.0.0.0", 853, banner),
           (tcp_server, counts, "0.0.0.0", 22, banner), (udp_server, counts, 443), (udp_server, counts, 5353),
-          (udp_server, counts, 3478))
+          (udp_server, counts, 3478),
+          (tcp_server, counts, PROXY, 3128, http_proxy(None)), (tcp_server, counts, PROXY, 3129, http_proxy("am9lOnMzY3JldDpw")),
+          (tcp_server, counts, PROXY, 1080, socks_proxy(None)), (tcp_server, counts, PROXY, 1081, socks_proxy(b"joe:s3cret:p")),
+          (tcp_server, counts, PROXY, 3130, say_and_wait(b"220 mail.test ESMTP\r\n\r\n")),
+          (tcp_server, counts, PROXY, 3131, say_and_wait(b"")), (tcp_server, counts, PROXY, 3132, lambda _, c, key: c.close()))
     counts.serve(f"{folder}/counts.sock")
 
 
@@ -465,6 +558,11 @@ class Policy:
 
     def allow(self, *rules):
         msg = self.ask("policy.set", rules=list(rules), mode="enforce")
+        if "ok" not in msg:
+            raise RuntimeError(msg)
+
+    def upstream(self, **args):
+        msg = self.ask("upstream.set", **args)
         if "ok" not in msg:
             raise RuntimeError(msg)
 

@@ -1,8 +1,9 @@
 /*
  * A stand-in for berth-policy: speaks its control channel and does nothing else. STATE/policy-mode
  * steers it: "die" ends at hello, "mute" never answers. What rules are in force is in
- * STATE/rules-ID; a rule "event.example" makes it report a refused connection. A child of its own
- * stands for the wall.
+ * STATE/rules-ID; a rule "event.example" makes it report a refused connection, "upstream.example" a
+ * dead proxy; what it was told of the way out is in STATE/upstream-ID. A child of its own stands
+ * for the wall.
  */
 #include "ctl.h"
 #include "json.h"
@@ -57,11 +58,23 @@ static void set_rules(struct ctl *c, const cJSON *args)
 				    "\"port\":443,"
 				    "\"protocol\":\"tcp\",\"verdict\":\"deny\",\"reason\":\"no "
 				    "rule\",\"count\":2}"));
+	if (strstr(text, "upstream.example"))
+		answer(c, NULL, "event",
+			cJSON_Parse("{\"type\":\"upstream\",\"part\":\"proxy\",\"up\":false,"
+				    "\"detail\":\"gone\"}"));
 	if (strstr(text, "bad.example"))
 		answer(c, NULL, "event",
 			cJSON_Parse("{\"type\":\"egress\",\"verdict\":\"maybe\",\"port\":-1}"));
 	file_write_atomic(path, text, strlen(text), 0600, NULL);
 	free(text);
+}
+
+static void set_upstream(const cJSON *args)
+{
+	AUTOFREE char *path = xasprintf("%s/upstream-%s", state, id);
+	AUTOFREE char *text = cJSON_PrintUnformatted(args);
+
+	file_write_atomic(path, text, strlen(text), 0600, NULL);
 }
 
 static void on_message(void *data, cJSON *msg, int fd)
@@ -74,6 +87,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		exit(3);
 	if (mode && streq(mode, "mute"))
 		return;
+	if (streq(op, "upstream.set"))
+		set_upstream(json_get(msg, "args"));
 	if (streq(op, "policy.set"))
 		set_rules(data, json_get(msg, "args"));
 	answer(data, msg, "ok",

@@ -369,6 +369,26 @@ static void test_private_networks(void **state)
 	assert_string_equal(text, "10.1.0.0/16,192.168.7.7");
 }
 
+/* From berth.conf and the file with the credentials to the agent's berth-policy, over the channel.
+ */
+static void test_upstream_proxy(void **state)
+{
+	AUTOFREE char *text = NULL, *path = NULL, *secret = xasprintf("%s/secret", scratch_path);
+
+	write_scratch("berth.conf",
+		"[policy]\nresolvers = 9.9.9.9\nupstream_proxy = http://10.1.1.1:3128\n"
+		"upstream_proxy_auth_file = secret\n");
+	assert_int_equal(file_write_atomic(secret, "joe:pw", 6, 0600, NULL), 0);
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\",\"allow\":[\"upstream.example\"]}");
+	path = xasprintf("%s/upstream-%s", scratch_path, shown("a", "id"));
+	assert_int_equal(file_read(AT_FDCWD, path, 1000, &text, NULL, NULL), 0);
+	assert_string_equal(text, "{\"resolvers\":[\"9.9.9.9\"],\"proxy\":{\"kind\":\"http\","
+				  "\"host\":\"10.1.1.1\",\"port\":3128,\"names\":false,"
+				  "\"user\":\"joe\",\"password\":\"pw\"}}");
+	assert_int_equal(count_events("upstream.down"), 1);
+}
+
 static void test_policy(void **state)
 {
 	daemon_up();
@@ -762,6 +782,7 @@ int main(void)
 		T(test_image_is_read_aside),
 		T(test_end_while_image_is_read),
 		T(test_private_networks),
+		T(test_upstream_proxy),
 		T(test_policy),
 		T(test_tokens_and_images),
 		T(test_update),

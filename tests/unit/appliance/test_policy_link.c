@@ -3,6 +3,7 @@
 #include "scratch.h"
 
 #include "fake_world.h"
+#include "json.h"
 #include "policy_link.h"
 #include "process.h"
 #include "watch.h"
@@ -15,7 +16,7 @@
 #include <sys/wait.h>
 
 static uv_loop_t loop;
-static unsigned ups, downs, entries, dones;
+static unsigned ups, downs, entries, dones, told;
 static char down_detail[200];
 static struct err done_err;
 static cJSON *policy, *rules;       /* rules: of the policy */
@@ -35,6 +36,11 @@ static void on_down(void *data, const char *detail)
 static void on_egress(void *data, const cJSON *entry)
 {
 	entries++;
+}
+
+static void on_told(void *data, const char *type, const cJSON *event)
+{
+	told += streq(type, "upstream") && streq(json_str(event, "part", ""), "proxy");
 }
 
 static void on_done(void *data, const struct err *err)
@@ -63,7 +69,7 @@ static bool wait_for(const unsigned *n, unsigned want, unsigned ms)
 
 static struct policy_link *link_new(void)
 {
-	static const struct policy_callbacks cb = {on_up, on_down, on_egress};
+	static const struct policy_callbacks cb = {on_up, on_down, on_egress, on_told};
 	const struct policy_spec spec = {scratch_path, "ag_x", "x", FAKE_POLICY};
 
 	current = policy_link_new(&loop, &spec, policy, &cb, NULL);
@@ -127,7 +133,7 @@ static int each(void **state)
 	ns = xasprintf("%s/run/ns/ag_x", scratch_path);
 	close(open(ns, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	uv_loop_init(&loop);
-	ups = downs = entries = dones = 0;
+	ups = downs = entries = dones = told = 0;
 	policy = cJSON_Parse("{\"rules\":[\"a.example\"]}");
 	rules = cJSON_GetObjectItem(policy, "rules");
 	return 0;
@@ -181,6 +187,10 @@ static void test_other_rules(void **state)
 	assert_int_equal(done_err.code, 0);
 	assert_rules("[\"a.example\",\"b.example\",\"event.example\"]");
 	assert_true(wait_for(&entries, 1, 5000));
+	assert_int_equal(told, 0);
+	cJSON_AddItemToArray(rules, cJSON_CreateString("upstream.example"));
+	policy_link_set(l, policy, NULL, NULL);
+	assert_true(wait_for(&told, 1, 5000));
 	end(l);
 }
 
@@ -265,7 +275,7 @@ static void test_does_not_answer(void **state)
 
 static void test_program_is_missing(void **state)
 {
-	static const struct policy_callbacks cb = {on_up, on_down, on_egress};
+	static const struct policy_callbacks cb = {on_up, on_down, on_egress, on_told};
 	const struct policy_spec spec = {scratch_path, "ag_x", "x", "/nonexistent/berth-policy"};
 	struct policy_link *l = policy_link_new(&loop, &spec, policy, &cb, NULL);
 
