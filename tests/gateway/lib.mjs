@@ -10,7 +10,7 @@ import readline from 'node:readline';
 import { Guest } from './guest.mjs';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const build = path.resolve(process.env.BERTH_BUILD ?? path.join(root, 'build'));
+const BUILD = path.resolve(process.env.BERTH_BUILD ?? path.join(root, 'build'));
 
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 
@@ -31,8 +31,9 @@ export async function freePort() {
 }
 
 export class World {
-  static async start({ conf = '', daemon = true, cdpPort = 1, guestPort } = {}) {
+  static async start({ conf = '', daemon = true, cdpPort = 1, guestPort, build = BUILD } = {}) {
     const w = new World();
+    w.build = build;
     w.state = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-gateway-'));
     fs.mkdirSync(path.join(w.state, 'run/control'), { recursive: true, mode: 0o750 });
     if (process.getuid() === 0) fs.chownSync(path.join(w.state, 'run/control'), 0, 2);
@@ -54,7 +55,7 @@ export class World {
   }
 
   startGateway({ listen = `127.0.0.1:${this.port}` } = {}) {
-    this.gateway = spawn(path.join(build, 'cdp-proxy/berth-gateway'),
+    this.gateway = spawn(path.join(this.build, 'cdp-proxy/berth-gateway'),
       ['--state', this.state, '--listen', listen],
       { stdio: ['ignore', 'ignore', 'pipe'],
         env: { ...process.env, BERTH_SHARE: this.share(), ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0', UBSAN_OPTIONS: 'halt_on_error=1' } });
@@ -70,7 +71,7 @@ export class World {
   }
 
   async startDaemon({ without } = {}) {
-    this.daemon = spawn(path.join(build, 'cdp-proxy/fake-daemon'),
+    this.daemon = spawn(path.join(this.build, 'cdp-proxy/fake-daemon'),
       [path.join(this.state, 'run/control/control.sock'), String(this.cdpPort), String(this.guestPort), ...(without ? [without] : [])],
       { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = readline.createInterface(this.daemon.stdout);

@@ -1,18 +1,44 @@
 # shellcheck shell=bash
-# What ./check runs: one function a suite, each in a process of its own, from the top folder.
+# What ./check runs: one function a suite (or a file of it, where there is a files_SUITE), each in a process of its own, from
+# the top folder. BERTH_CHECK_BUILT: what this ./check has passed already.
 set -uo pipefail
+
+# name | what must have passed before | run again when it failed | boots machines | seconds at most | what it is
+# shellcheck disable=SC2034 # for ./check
+SUITES="
+gcc||no|no|600|everything with gcc, warnings are errors
+lint||no|no|400|format, shell scripts, sizes, static analysis
+check||no|no|300|./check itself, with made-up suites
+image|gcc|yes|yes|900|the image that the suites boot, which trusts the test CA
+asan|gcc|no|no|900|everything with AddressSanitizer and UBSan
+e2e|image asan|yes|yes|900|the whole appliance in a test internet, host programs with sanitizers
+guest-image|gcc|yes|yes|1500|the image that people get, built twice and booted
+e2e-plain|guest-image|yes|yes|900|quickstart, as people run it: without sanitizers
+vm|image|yes|yes|900|one machine: start, adopt, crash, hang
+asan-unit|asan|no|no|900|unit tests under AddressSanitizer and UBSan
+unit|gcc|no|no|600|unit tests
+clang|gcc|no|no|600|everything with clang, warnings are errors
+fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
+policy|gcc|no|no|500|berth-policy against a test internet
+policy-asan|asan|no|no|500|the same with sanitizers
+gateway|gcc|no|no|500|the gateway with native upstreams
+gateway-asan|asan|no|no|600|the same with sanitizers
+gateway-guest|image asan|yes|yes|500|both against a real guest
+cli|gcc|no|no|300|the command line
+"
 
 # Staged installation of a build: build/check/NAME is the build folder, build/check/NAME/root its prefix.
 # One at a time: a suite may run beside the others.
 build() { # NAME [MESON OPTION]...
 	local dir=build/check/$1
+	[[ ${BERTH_CHECK_BUILT-} != *" $1 "* ]] || return 0
 	shift
 	mkdir -p build/check
 	(
 		flock 9
 		[ -f "$dir/build.ninja" ] || meson setup "$dir" --prefix "$PWD/$dir/root" "$@" || exit
 		ninja -C "$dir" || exit
-		meson install -C "$dir" --no-rebuild --quiet
+		meson install -C "$dir" --no-rebuild --only-changed --quiet
 	) 9>"build/check/.$(basename "$dir").lock"
 }
 
@@ -62,10 +88,6 @@ unit_tests() { # NAME
 folder_tests() { # DIR PREFIX
 	local status=0 files
 	export BERTH_PREFIX=$2 BERTH_BUILD=${2%/root}
-	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/images}
-	# Any image will do where a test wants a real guest; without one (--quick) it says that it is skipped.
-	BERTH_IMAGE=$(find "$BERTH_TEST_IMAGES" -mindepth 2 -maxdepth 2 -name manifest.json -printf '%h\n' 2>/dev/null | head -n 1)
-	export BERTH_IMAGE=${BERTH_IMAGE:-$BERTH_TEST_IMAGES/none}
 	for script in "$1"/run*; do
 		[ -x "$script" ] || continue
 		"$script" || status=1
@@ -79,8 +101,12 @@ folder_tests() { # DIR PREFIX
 }
 
 npm_packages() {
-	[ -d tests/e2e/node_modules/playwright-core ] && return
-	npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
+	mkdir -p build/check
+	(
+		flock 9
+		[ -d tests/e2e/node_modules/playwright-core ] && exit
+		npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
+	) 9>build/check/.npm.lock
 }
 
 suite_gcc() {
@@ -93,6 +119,14 @@ suite_unit() {
 
 suite_clang() {
 	CC=clang build clang
+}
+
+suite_asan() {
+	build_asan
+}
+
+suite_check() {
+	tests/check/run
 }
 
 suite_asan_unit() {
@@ -155,6 +189,16 @@ suite_gateway() {
 	build gcc && folder_tests tests/gateway "$PWD/build/check/gcc/root"
 }
 
+# One guest for both builds.
+suite_gateway_guest() {
+	local status=0
+	sanitize_options && build gcc && build_asan && npm_packages && test_image || return
+	export BERTH_BUILDS="$PWD/build/check/gcc $PWD/build/check/asan"
+	node --test --test-reporter=tap tests/gateway/real.mjs || status=1
+	sanitizer_reports tests/gateway/real.mjs || status=1
+	return $status
+}
+
 suite_gateway_asan() {
 	local status=0
 	sanitize_options && build_asan && folder_tests tests/gateway "$PWD/build/check/asan/root" || status=1
@@ -162,55 +206,64 @@ suite_gateway_asan() {
 	return $status
 }
 
+# From a copy that every user gets to: the checkout may lie below a private folder, as /root is.
 suite_cli() {
-	build gcc && folder_tests tests/cli "$PWD/build/check/gcc/root"
+	local copy status=0
+	build gcc && copy=$(mktemp -d "${TMPDIR:-/tmp}/berth-cli-root.XXXXXX") || return
+	chmod 755 "$copy"
+	cp -a build/check/gcc/root "$copy/" && folder_tests tests/cli "$copy/root" || status=1
+	rm -rf "$copy"
+	return $status
 }
 
 suite_guest_image() {
+	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/images}
 	build gcc && folder_tests tests/guest-image "$PWD/build/check/gcc/root"
 }
 
 suite_vm() {
-	build gcc && folder_tests tests/vm "$PWD/build/check/gcc/root"
+	build gcc && test_image && folder_tests tests/vm "$PWD/build/check/gcc/root"
 }
 
-# The image of the end-to-end tests: it trusts the test CA. Built where the mirrors can be reached, used where they cannot.
-e2e_image() { # PREFIX
-	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/e2e-images}
-	tests/lib/make-ca "$PWD/build/test-ca" || return
-	BERTH_TEST_IMAGE=$("$1/libexec/berth/berth-image-build" --out "$BERTH_TEST_IMAGES" --no-update \
-		--ca "$PWD/build/test-ca/ca.crt" | tail -n 1) || return
-	export BERTH_TEST_IMAGE
+# The image that is booted where a test does not make its own: it trusts the test CA. Built where the mirrors can be
+# reached, used where they cannot.
+test_image() {
+	local build=build/check/gcc/root/libexec/berth/berth-image-build
+	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/e2e-images} BERTH_TEST_CA=${BERTH_TEST_CA:-$PWD/build/test-ca}
+	tests/lib/make-ca "$BERTH_TEST_CA" || return
+	BERTH_TEST_IMAGE=$($build --out "$BERTH_TEST_IMAGES" --no-update --ca "$BERTH_TEST_CA/ca.crt" | tail -n 1) || return
+	export BERTH_TEST_IMAGE BERTH_IMAGE=$BERTH_TEST_IMAGES/$BERTH_TEST_IMAGE
 }
 
-# Each file in a world of its own, so that nothing of one reaches the next. BERTH_E2E: run these files only.
-e2e_tests() { # PREFIX FILE...
-	local status=0 name started
+suite_image() {
+	build gcc && test_image
+}
+
+# A file in a world of its own, so that nothing of one reaches the next.
+e2e_test() { # PREFIX NAME
+	local status=0
 	npm_packages || return
 	export BERTH_PREFIX=$1
-	shift
-	for name in "$@"; do
-		case " ${BERTH_E2E-$name} " in *" $name "*) ;; *) continue ;; esac
-		started=$SECONDS
-		timeout --kill-after=20 900 tests/lib/world node --test --test-reporter=tap "tests/e2e/$name.test.mjs" || status=1
-		[ -z "${sanitizer_logs-}" ] || sanitizer_reports "$name.test.mjs" || status=1
-		echo "# e2e: $name.test.mjs took $((SECONDS - started)) s"
-	done
+	timeout --kill-after=20 850 tests/lib/world node --test --test-reporter=tap "tests/e2e/$2.test.mjs" || status=1
+	[ -z "${sanitizer_logs-}" ] || sanitizer_reports "$2.test.mjs" || status=1
 	return $status
 }
 
 # The host's programs with sanitizers. The guest's part is static and the same in both: the image of the plain build serves.
-suite_e2e() {
-	sanitize_options && build gcc && build_asan && e2e_image "$PWD/build/check/gcc/root" || return
-	# shellcheck disable=SC2046
-	e2e_tests "$PWD/build/check/asan/root" $(e2e_files | grep -vx quickstart)
+suite_e2e() { # NAME
+	sanitize_options && build gcc && build_asan && test_image && e2e_test "$PWD/build/check/asan/root" "$1"
+}
+
+# The largest first, so that none of them is the last one alone. BERTH_E2E: these files only.
+files_e2e() {
+	local name
+	for name in $(find tests/e2e -maxdepth 1 -name '*.test.mjs' ! -name 'quickstart.*' -printf '%s %f\n' | sort -rn | cut -d ' ' -f 2); do
+		name=${name%.test.mjs}
+		[[ " ${BERTH_E2E-$name} " != *" $name "* ]] || echo "$name"
+	done
 }
 
 # As it is installed, with what sanitizers do not go with (system call filters, no dumps); quickstart builds for itself.
 suite_e2e_plain() {
-	build gcc && e2e_image "$PWD/build/check/gcc/root" && e2e_tests "$PWD/build/check/gcc/root" quickstart
-}
-
-e2e_files() {
-	find tests/e2e -maxdepth 1 -name '*.test.mjs' -printf '%f\n' | sed 's/\.test\.mjs$//' | sort
+	build gcc && test_image && e2e_test "$PWD/build/check/gcc/root" quickstart
 }
