@@ -33,6 +33,16 @@ struct connecting {
 	void *data;
 };
 
+/* True when the guest can be connected to now. */
+static bool reachable(const struct connecting *c, const struct agent *a)
+{
+	if (a->phase != PHASE_RUNNING && a->phase != PHASE_BROWSER && a->phase != PHASE_SAVING)
+		return false;
+	if (!a->vm || vm_stalled(a->vm))
+		return false;
+	return !c->browser || a->browser == GUEST_BROWSER_UP;
+}
+
 static void drop_socket(struct connecting *c)
 {
 	watch_fd_free(c->watch);
@@ -96,7 +106,8 @@ static void on_socket(void *data, int events)
 	int failure = 0;
 	socklen_t n = sizeof(failure);
 
-	if (!a || getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &failure, &n) < 0 || failure)
+	if (!a || (a->vm && vm_stalled(a->vm)) ||
+		getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &failure, &n) < 0 || failure)
 		again(c);
 	else
 		connected(c, a);
@@ -132,14 +143,6 @@ static void told(void *data, struct agent *a, const struct err *err)
 }
 static const struct asker nobody = {.done = told};
 
-/* True when the guest can be connected to now. */
-static bool reachable(const struct connecting *c, const struct agent *a)
-{
-	if (a->phase != PHASE_RUNNING && a->phase != PHASE_BROWSER && a->phase != PHASE_SAVING)
-		return false;
-	return !c->browser || a->browser == GUEST_BROWSER_UP;
-}
-
 static void attempt(void *data)
 {
 	struct connecting *c = data;
@@ -156,6 +159,9 @@ static void attempt(void *data)
 	else if (c->browser && a->browser == GUEST_BROWSER_GAVE_UP && a->phase == PHASE_RUNNING)
 		fail(c, 503, "browser-unavailable", "has a browser that ended too often",
 			"restart it with: berth restart %s");
+	else if (now_ms() >= c->deadline && a->vm && vm_stalled(a->vm))
+		fail(c, 507, "disk-full", "waits: the host's disk is full",
+			"make room there; it goes on by itself");
 	else if (now_ms() >= c->deadline && reachable(c, a))
 		fail(c, 504, "timeout", "does not answer", "see what it says with: berth log %s");
 	else if (now_ms() >= c->deadline && c->browser && agent_phase_has_vm(a->phase))

@@ -42,7 +42,8 @@
 #define OVERHEAD_BYTES \
 	(512ull << 20) /* QEMU's own memory beside the guest's; TCG's code cache is half of it */
 #define PIDS_MAX 256
-#define ROOM_MS 2000 /* how often a machine that ran out of room tries again */
+#define ROOM_MS 2000    /* how often a machine that ran out of room tries again */
+#define WENT_ON_MS 1000 /* its write is tried again before that; till then it may answer a ping */
 
 void vm_settle(struct vm *vm, enum vm_end how, const char *why)
 {
@@ -165,8 +166,10 @@ static void on_qmp_event(void *data, const char *name, const cJSON *event)
 		on_shutdown(vm, json_str(event, "reason", ""));
 	else if (streq(name, "BLOCK_IO_ERROR") && json_bool(event, "nospace", false))
 		on_full(vm);
-	else if (streq(name, "RESUME"))
+	else if (streq(name, "RESUME")) {
 		vm->full = false;
+		vm->tried_at = now_ms();
+	}
 }
 
 static void on_qmp_closed(void *data, const char *why)
@@ -223,7 +226,7 @@ static void link_pong(void *data, const struct guest_pong *pong)
 {
 	struct vm *vm = data;
 
-	if (vm->stalled && !vm->full) {
+	if (vm->stalled && !vm->full && now_ms() - vm->tried_at >= WENT_ON_MS) {
 		vm->stalled = false;
 		if (vm->cb.stalled)
 			vm->cb.stalled(vm->data, NULL);
@@ -626,4 +629,9 @@ const char *vm_accel(const struct vm *vm)
 uint64_t vm_memory(const struct vm *vm)
 {
 	return process_memory(vm->pid);
+}
+
+bool vm_stalled(const struct vm *vm)
+{
+	return vm->stalled;
 }

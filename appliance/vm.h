@@ -111,5 +111,7 @@ int vm_pid(const struct vm *vm);
 const char *vm_accel(const struct vm *vm);
 /* Host memory of the QEMU process in bytes (PSS), 0 if unknown. */
 uint64_t vm_memory(const struct vm *vm);
+/* It stands still: a write of its found no room on the host. */
+bool vm_stalled(const struct vm *vm);
 
 #endif

@@ -44,6 +44,7 @@ struct vm {
 	struct watch_timer *room;     /* tries again */
 	bool full;                    /* QEMU waits with a write that found no room */
 	bool stalled;                 /* told so, and not yet that it goes on */
+	uint64_t tried_at;            /* when it last went on, perhaps not for good */
 	bool unseen;                  /* the guest had ended before we looked */
 	enum vm_end how;
 	char why[200];

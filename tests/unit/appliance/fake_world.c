@@ -477,6 +477,12 @@ uint64_t vm_memory(const struct vm *vm)
 	return 1 << 20;
 }
 
+bool vm_stalled(const struct vm *vm)
+{
+	(void)vm;
+	return false;
+}
+
 unsigned fake_qemus(const char *state)
 {
 	AUTOFREE char *folder = path_in(state, "qemus");
