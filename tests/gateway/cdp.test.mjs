@@ -328,12 +328,12 @@ describe('with a real Chromium', { skip: noChromium }, () => {
       await c.call('Page.startScreencast', { format: 'jpeg', quality: 20, everyNthFrame: 1 }, { sessionId: c.sessionId });
     }
     assert.notEqual(a.sessionId, b.sessionId);
-    await until('frames for both', () => a.frames > 2 && b.frames > 2, 20000);
+    await until('frames for both', () => a.frames > 2 && b.frames > 2);
     assert.ok((await a.call('Page.stopScreencast', {}, { sessionId: a.sessionId })).result);
     // A session of the other client is none for this one.
     assert.ok((await a.call('Page.stopScreencast', {}, { sessionId: b.sessionId })).error);
     const [before, stopped] = [b.frames, a.frames];
-    await until('more frames', () => b.frames > before + 3, 20000);
+    await until('more frames', () => b.frames > before + 3);
     assert.ok(a.frames <= stopped + 1);
     await a.call('Target.closeTarget', { targetId });
     for (const c of clients) c.ws.close();

@@ -38,10 +38,8 @@ test('bad commands', async () => {
 });
 
 test('a command over its time is killed', async () => {
-  const begun = Date.now();
-  const r = await exec({ cmd: ['sh', '-c', 'echo begun; sleep 60'], timeout: 1 });
+  const r = await exec({ cmd: ['sh', '-c', 'echo begun; sleep 6000'], timeout: 1 });
   assert.deepEqual([r.status, r.json.timed_out, r.json.stdout], [200, true, 'begun\n']);
-  assert.ok(Date.now() - begun < 6000);
 });
 
 for (const lie of Object.keys(lies)) {
@@ -214,7 +212,7 @@ test('a big stream both ways is whole', async () => {
   s.ws.onMessage = (d, text) => { if (text) s.last = JSON.parse(d); else parts.push(d.subarray(1)); };
   for (let i = 0; i < data.length; i += 100000) { s.stdin(data.subarray(i, i + 100000)); await new Promise(setImmediate); }
   s.stdin('');
-  await until('the end', () => s.ws.closed, 30000);
+  await until('the end', () => s.ws.closed);
   assert.equal(Buffer.compare(Buffer.concat(parts), data), 0);
 });
 

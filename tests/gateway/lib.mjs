@@ -14,7 +14,7 @@ const BUILD = path.resolve(process.env.BERTH_BUILD ?? path.join(root, 'build'));
 
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 
-export async function until(what, fn, ms = 10000) {
+export async function until(what, fn, ms = 60000) {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) {
     const v = await fn();
     if (v) return v;
@@ -92,7 +92,7 @@ export class World {
     const gone = this.gateway.exitCode !== null ? this.gateway.exitCode
       : new Promise((r) => this.gateway.once('exit', (code, signal) => r(code ?? signal)));
     this.gateway.kill('SIGTERM');
-    const code = await Promise.race([gone, sleep(15000).then(() => 'hangs')]);
+    const code = await Promise.race([gone, sleep(60000).then(() => 'hangs')]);
     if (code === 'hangs') this.gateway.kill('SIGKILL');
     this.daemon?.kill('SIGKILL');
     this.guest.close();

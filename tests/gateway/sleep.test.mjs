@@ -144,7 +144,7 @@ test('a wake that is refused for 20 s ends the connections', async () => {
   await asleep();
   await refuse();
   c.command(502);
-  await until('the close', () => c.closeCode === 1013, 30000);
+  await until('the close', () => c.closeCode === 1013);
   assert.equal(await metric('berth_gateway_wakes_failed_total'), failed + 1);
   w.event('relent');
   w.event('agent.resumed', '0');
@@ -152,10 +152,10 @@ test('a wake that is refused for 20 s ends the connections', async () => {
 
 for (const [type, code] of [['agent.stopped', 1001], ['agent.failed', 1001], ['agent.crashed', 1012], ['agent.hung', 1012], ['agent.restored', 1012],
   ['agent.starting', 1012], ['agent.removed', 1001]]) {
-  test(`${type} ends what is open into the old guest, at once`, async () => {
+  test(`${type} ends what is open into the old guest`, async () => {
     const c = await client(), other = await client('other'), open = up.open;
     w.event(type);
-    await until('the close', () => c.closeCode === code, 1000);
+    await until('the close', () => c.closeCode === code);
     await until('the end of its socket', () => up.open === open - 1);
     other.command(601);
     await other.answered(601);
@@ -179,7 +179,7 @@ test('a sleep that was given up holds nothing any more', async () => {
   w.event('agent.suspending');
   await sleep(QUIET_MS);
   w.event('agent.awake');
-  await sleep(50);
+  await until('it to be awake', async () => (await w.get('/v1/agents/demo')).json.state === 'running'); // the gateway was told before
   c.command(801);
   await c.answered(801);
   assert.equal(resumes(), before);
@@ -201,11 +201,12 @@ test('berthd restarts while the agent sleeps: the message waits for both', async
 test('use is told to berthd every 5 s at most, and never wakes', async () => {
   const c = await client();
   w.ops.length = 0;
-  for (const end = Date.now() + 6500; Date.now() < end; await sleep(100)) {
+  const begun = Date.now();
+  for (const end = begun + 6500; Date.now() < end; await sleep(100)) {
     c.command(1);
   }
   const touches = w.ops.filter((o) => o.startsWith('agent.touch demo'));
-  assert.ok(touches.length >= 1 && touches.length <= 2, touches.join());
+  assert.ok(touches.length >= 1 && touches.length <= 1 + (Date.now() - begun) / 5000, touches.join());
   assert.ok(touches.every((o) => o.endsWith('sleep')));
   await sleep(6000);
   assert.equal(w.ops.filter((o) => o.startsWith('agent.touch demo')).length, touches.length, 'a silent client is no use');
@@ -220,7 +221,7 @@ test('a running command keeps its agent in use; asleep, its WebSocket is held an
   e.send(Buffer.from('\0one\n'));
   await until('the echo', () => out === 'one\n');
   w.ops.length = 0;
-  await until('a touch', () => w.ops.includes('agent.touch demo sleep'), 8000);
+  await until('a touch', () => w.ops.includes('agent.touch demo sleep'));
   await asleep();
   w.ops.length = 0;
   await sleep(6000);
@@ -237,8 +238,8 @@ test('a running command keeps its agent in use; asleep, its WebSocket is held an
 
 test('a command by HTTP that runs as the agent falls asleep wakes it', async () => {
   const before = resumes();
-  const answer = w.request('POST', '/v1/agents/demo/exec', { json: { cmd: ['sleep', '1'] } });
-  await sleep(500);
+  const answer = w.request('POST', '/v1/agents/demo/exec', { json: { cmd: ['sleep', '3'] } });
+  await until('the command', () => w.guest.lastStart?.argv.join(' ') === 'sleep 3');
   w.event('agent.suspending');
   await until('the wake', () => resumes() > before);
   w.event('agent.resumed', '0');
