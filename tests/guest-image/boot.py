@@ -97,6 +97,13 @@ def equal(got, want):
     assert got == want, f"got {got!r}, want {want!r}"
 
 
+def until(what, holds, seconds=120):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.2)
+
+
 def root(w, command, **kw):
     r = w.g.exec("sh", "-c", command, user="root", **kw)
     assert r.status == 0, (command, r.status, r.signal, r.failed, r.out, r.err)
@@ -139,7 +146,7 @@ def identity(w):
     equal(root(w, "hostname; cat /etc/hostname").split(), ["boot-test"] * 2)
     assert "127.0.1.1 boot-test" in root(w, "cat /etc/hosts")
     equal(len(root(w, "cat /etc/machine-id").strip()), 32)
-    assert abs(int(root(w, "date +%s")) - time.time()) < 5
+    assert abs(int(root(w, "date +%s")) - time.time()) < 30
     equal(root(w, "cat /etc/resolv.conf").split()[:2], ["nameserver", HOST])
     out = root(w, "ip -br addr; ip route; ip neigh")
     assert f"{GUEST}/24" in out and f"default via {HOST} dev eth0" in out and "PERMANENT" in out, out
@@ -291,18 +298,14 @@ def exec_signals_and_ends(w):
     c = w.g.exec_start(["sh", "-c", "sleep 4242 & sleep 4243"])
     while c.recv()[0] != STARTED:
         pass
-    time.sleep(0.5)
+    until("both", lambda: w.g.exec("pgrep", "-fc", "^sleep 424[23]").out == b"2\n")
     c.close()
-    time.sleep(1)
-    equal(w.g.exec("pgrep", "-f", "sleep 424[23]").status, 1)
+    until("their end", lambda: w.g.exec("pgrep", "-f", "^sleep 424[23]").status == 1)
     # What a command leaves in the background does not hold its end back, and lives on.
-    t = time.monotonic()
     equal(w.g.exec("sh", "-c", "sleep 4244 & echo x").out, b"x\n")
-    assert time.monotonic() - t < 10
     equal(w.g.exec("pkill", "-f", "^sleep 4244").status, 0)
     w.g.exec("sh", "-c", "(sh -c 'sleep 0.2' &) ; true")
-    time.sleep(1.5)
-    equal(root(w, "ps -eo stat= | grep -c ^Z || true").strip(), "0")
+    until("no zombies", lambda: root(w, "ps -eo stat= | grep -c ^Z || true").strip() == "0")
 
 
 @test
@@ -332,8 +335,7 @@ def exec_back_pressure(w):
         pass
     c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     c.close()
-    time.sleep(4)
-    equal(w.g.exec("pgrep", "-f", "sleep 4245").status, 1)
+    until("its end", lambda: w.g.exec("pgrep", "-f", "sleep 4245").status == 1)
 
 
 @test
@@ -347,11 +349,7 @@ def exec_limit(w):
     equal(w.g.ping()["execs"], 64)
     for c in many:
         c.close()
-    for _ in range(50):
-        if w.g.ping()["execs"] == 0:
-            break
-        time.sleep(0.2)
-    equal(w.g.ping()["execs"], 0)
+    until("the end of all", lambda: w.g.ping()["execs"] == 0)
 
 
 @test
@@ -580,11 +578,7 @@ def the_keeper_of_cookies_leaves_no_trace(w):
     names = {c["name"] for c in page.call("Storage.getCookies")["cookies"]}
     equal(names, {"late", "login", "another"})
     root(w, "pkill -f '^berth-init keep'")
-    for _ in range(100):
-        if w.g.exec("pgrep", "-f", "^berth-init keep").status == 0:
-            return
-        time.sleep(0.2)
-    raise AssertionError("it did not come back")
+    until("it to come back", lambda: w.g.exec("pgrep", "-f", "^berth-init keep").status == 0)
 
 
 @test
@@ -603,7 +597,7 @@ def damaged_disk_is_repaired(w):
 def foreign_disk_is_left_alone(w):
     subprocess.run(["qemu-io", "-c", "write -P 90 0 64k", "-c", "flush", w.g.disk], check=True, stdout=subprocess.DEVNULL)
     w.g.start()
-    w.g.proc.wait(60)
+    w.g.proc.wait(240)
     assert "left alone" in w.g.console_text(), w.g.console_text()
 
 

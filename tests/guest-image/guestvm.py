@@ -49,7 +49,7 @@ class Channel:
 
     def __init__(self, sock, kind, version=1, magic=b"BRTH"):
         self.sock, self.buf = sock, b""
-        self.sock.settimeout(60)
+        self.sock.settimeout(240)
         self.sock.sendall(magic + bytes([version, kind, 0, 0]))
         head = self._read(8)
         assert head[:4] == b"BRTH" and head[4] == 1 and head[6:] == b"\0\0", head
@@ -70,7 +70,7 @@ class Channel:
     def send(self, kind, payload=b""):
         self.sock.sendall(struct.pack("<IB3x", len(payload), kind) + payload)
 
-    def recv(self, timeout=60):
+    def recv(self, timeout=240):
         self.sock.settimeout(timeout)
         n, kind, zero = struct.unpack("<IB3s", self._read(8))
         assert n <= 65536 and zero == b"\0\0\0", (n, zero)
@@ -117,14 +117,14 @@ class Guest:
     def socket(self):
         return self.in_namespace(socket.socket)
 
-    def connect(self, port, deadline=120):
+    def connect(self, port, deadline=300):
         end = time.monotonic() + deadline
         while True:
             s = self.socket()
             s.settimeout(1)
             try:
                 s.connect((GUEST, port))
-                s.settimeout(60)
+                s.settimeout(240)
                 return s
             except OSError:
                 s.close()
@@ -173,7 +173,7 @@ class Guest:
         self.start()
         return self.configure(**kw)
 
-    def wait_control(self, kind, timeout=60):
+    def wait_control(self, kind, timeout=240):
         """The next frame of that kind; browser states and log lines are kept on the way."""
         while True:
             k, p = self.control.recv(timeout)
@@ -184,7 +184,7 @@ class Guest:
             if k == kind:
                 return p
 
-    def wait_browser(self, state, timeout=90):
+    def wait_browser(self, state, timeout=240):
         while True:
             got = struct.unpack("<IIII", self.wait_control(BROWSER, timeout))
             if got[0] == state:
@@ -207,7 +207,7 @@ class Guest:
         return c
 
     @staticmethod
-    def exec_wait(c, timeout=60):
+    def exec_wait(c, timeout=240):
         r = Result()
         while True:
             kind, p = c.recv(timeout)
@@ -226,7 +226,7 @@ class Guest:
         c.close()
         return r
 
-    def exec(self, *argv, stdin=None, timeout=60, **kw):
+    def exec(self, *argv, stdin=None, timeout=240, **kw):
         c = self.exec_start(argv, **kw)
         for at in range(0, len(stdin or b""), 32768):
             c.send(STDIN, stdin[at:at + 32768])
@@ -244,7 +244,7 @@ class Guest:
         assert b" 200 " in head.split(b"\r\n")[0], head
         return json.loads(body)
 
-    def shutdown(self, timeout=60):
+    def shutdown(self, timeout=240):
         """SHUTDOWN; QEMU must end by itself. Seconds it took."""
         t = time.monotonic()
         self.control.send(SHUTDOWN)
@@ -322,7 +322,7 @@ class Page:
     def go(self, url):
         """Navigates and waits for the load; the error text, if any."""
         r = self.call("Page.navigate", url=url)
-        for _ in range(600):
+        for _ in range(6000):
             if self.eval("document.readyState") == "complete":
                 break
             time.sleep(0.05)

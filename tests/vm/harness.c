@@ -27,6 +27,7 @@
 
 #define ID "ag_harness"
 #define BOOT_MS 180000
+#define END_MS 120000 /* for whatever else takes seconds at most, on a machine that is not busy */
 
 static char state[64], *image, *disk, *memory;
 static uv_loop_t loop;
@@ -191,7 +192,7 @@ static int dial(int port)
 	struct sockaddr_in to = {.sin_family = AF_INET,
 		.sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = inet_addr(GUEST_ADDR)};
-	struct timeval wait = {.tv_sec = 30};
+	struct timeval wait = {.tv_sec = 120};
 	struct err err = {0};
 	int fd = netns_socket(state, ID, AF_INET, SOCK_STREAM, &err);
 
@@ -257,7 +258,7 @@ static int clear(void **unused)
 	if (!current)
 		return 0;
 	vm_kill(current);
-	run_until(is_ended, 10000);
+	run_until(is_ended, END_MS);
 	vm_free(current);
 	current = NULL;
 	return 0;
@@ -372,7 +373,7 @@ static void test_up_and_hang(void **unused)
 	assert_true(run_until(is_ready, BOOT_MS));
 	check_fresh();
 	assert_true(run_until(is_browser_up, BOOT_MS));
-	assert_true(run_until(has_pong, 20000));
+	assert_true(run_until(has_pong, END_MS));
 	check_identity(vm_pid(vm));
 	check_room(vm_pid(vm));
 	check_descriptors(vm_pid(vm));
@@ -382,7 +383,7 @@ static void test_up_and_hang(void **unused)
 	print_message("kernel %u ms, init %u ms, %llu MiB\n", seen.how.kernel_ms, seen.how.init_ms,
 		(unsigned long long)vm_memory(vm) >> 20);
 	assert_int_equal(kill(vm_pid(vm), SIGSTOP), 0);
-	assert_true(run_until(is_ended, 60000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_HANG);
 	finish(vm);
 }
@@ -392,18 +393,18 @@ static void test_killed(void **unused)
 	struct vm *vm = start();
 
 	assert_int_equal(kill(vm_pid(vm), SIGKILL), 0);
-	assert_true(run_until(is_ended, 10000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_CRASH);
 	finish(vm);
 	vm = start();
 	vm_kill(vm);
-	assert_true(run_until(is_ended, 10000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_CRASH);
 	finish(vm);
 	/* Asked to stop while it boots: killed when the time is over, and that is no crash. */
 	vm = start();
 	vm_shutdown(vm, 300);
-	assert_true(run_until(is_ended, 10000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_POWEROFF);
 	finish(vm);
 }
@@ -415,7 +416,7 @@ static void test_panic(void **unused)
 	assert_true(run_until(is_ready, BOOT_MS));
 	check_fresh();
 	run_in_guest("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger");
-	assert_true(run_until(is_ended, 30000));
+	assert_true(run_until(is_ended, END_MS));
 	print_message("%s\n", seen.detail);
 	assert_int_equal(seen.end, VM_END_CRASH);
 	assert_non_null(strstr(seen.detail, "Kernel panic - not syncing"));
@@ -445,10 +446,10 @@ static void test_disk_after_kill(void **unused)
 	assert_int_equal(
 		guest_status("seq 1 300000 >/home/agent/old && seq 1 300000 >/opt/old"), 0);
 	pause_until = now_ms() + 10000;
-	assert_true(run_until(is_pause_over, 20000));
+	assert_true(run_until(is_pause_over, END_MS));
 	assert_int_equal(guest_status("seq 2 300001 >/home/agent/new && sync /home/agent/new"), 0);
 	assert_int_equal(kill(vm_pid(vm), SIGKILL), 0);
-	assert_true(run_until(is_ended, 10000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_CRASH);
 	finish(vm);
 	verdict = check_disk();
@@ -461,7 +462,7 @@ static void test_disk_after_kill(void **unused)
 	assert_int_equal(guest_status("seq 1 300000 | cmp - /home/agent/old >&2"), 0);
 	assert_int_equal(guest_status("seq 1 300000 | cmp - /opt/old >&2"), 0);
 	vm_shutdown(vm, 60000);
-	assert_true(run_until(is_ended, 90000));
+	assert_true(run_until(is_ended, END_MS));
 	finish(vm);
 	assert_int_equal(check_disk(), verdict); /* nothing else, and nothing worse */
 }
@@ -506,12 +507,12 @@ static void test_adopt(void **unused)
 	start_and_abandon();
 	assert_int_equal(vm_adopt(&vm, &loop, &s, &callbacks, NULL, &err), 0);
 	current = vm;
-	assert_true(run_until(is_ready, 20000));
+	assert_true(run_until(is_ready, END_MS));
 	assert_true(run_until(is_browser_up, BOOT_MS));
 	check_cdp();
 	assert_string_equal(vm_accel(vm), "tcg");
 	vm_shutdown(vm, 60000);
-	assert_true(run_until(is_ended, 70000));
+	assert_true(run_until(is_ended, END_MS));
 	print_message("%s\n", seen.detail);
 	assert_int_equal(seen.end, VM_END_POWEROFF);
 	finish(vm);
@@ -526,7 +527,7 @@ static void test_poweroff(void **unused)
 	assert_true(run_until(is_ready, BOOT_MS));
 	check_fresh();
 	run_in_guest("echo o >/proc/sysrq-trigger");
-	assert_true(run_until(is_ended, 30000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_POWEROFF);
 	finish(vm);
 }
@@ -543,7 +544,7 @@ static void test_poweroff_unseen(void **unused)
 	sleep(5);
 	assert_int_equal(vm_adopt(&vm, &loop, &s, &callbacks, NULL, &err), 0);
 	current = vm;
-	assert_true(run_until(is_ended, 30000));
+	assert_true(run_until(is_ended, END_MS));
 	assert_int_equal(seen.end, VM_END_POWEROFF);
 	finish(vm);
 }
@@ -563,7 +564,7 @@ static void test_refusals(void **unused)
 	s = spec();
 	s.disk = "d_none";
 	if (vm_start(&vm, &loop, &s, &callbacks, NULL, &err) == 0) {
-		assert_true(run_until(is_ended, 10000));
+		assert_true(run_until(is_ended, END_MS));
 		assert_int_equal(seen.end, VM_END_CRASH);
 		assert_non_null(strstr(seen.detail, "d_none.qcow2"));
 		finish(vm);
