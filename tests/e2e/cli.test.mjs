@@ -18,7 +18,7 @@ before(
   async () => {
     scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-cli-'));
     a = await Appliance.start();
-    await a.create('one', '--allow', 'shop.test', '--label', 'team=red', '--memory', '768');
+    await a.create('one', '--allow', 'shop.test', '--label', 'team=red', '--memory', '768', '--disk', '2');
   },
   { timeout: 200000 * SLOW },
 );
@@ -27,7 +27,7 @@ after(async () => {
   await a?.destroy();
 }, { timeout: 180000 * SLOW });
 
-test('status, ls, show', { timeout: 60000 * SLOW }, async () => {
+test('status, ls, show', { timeout: 150000 * SLOW }, async () => {
   const status = await a.json('status');
   assert.equal(status.agents.running, 1);
   const show = await a.json('show', 'one');
@@ -81,14 +81,14 @@ test('exec over JSON: bytes that are not text, time-outs, bounded output', { tim
   assert.equal((r.body.stdout ?? Buffer.from(r.body.stdout_base64, 'base64')).length, 1000);
 });
 
-test('exec over WebSocket with a terminal', { timeout: 60000 * SLOW }, async () => {
+test('exec over WebSocket with a terminal', { timeout: 150000 * SLOW }, async () => {
   const ws = new WebSocket(`ws://127.0.0.1:${a.port}/v1/agents/one/exec?token=${a.token}`, 'berth.exec.v1');
   const out = [];
   let end;
   ws.on('message', (m, binary) => (binary ? out.push(m.subarray(1)) : (end = JSON.parse(m))));
   await new Promise((ok, no) => ws.on('open', ok).on('error', no));
   ws.send(JSON.stringify({ cmd: ['sh', '-c', 'stty size; read line; echo "got $line"'], env: {}, cwd: '', user: '', tty: true, rows: 40, columns: 132 }));
-  await until('the size', 20000, () => Buffer.concat(out).includes('40 132'));
+  await until('the size', 60000, () => Buffer.concat(out).includes('40 132'));
   ws.send(Buffer.concat([Buffer.from([0]), Buffer.from('hello\n')]));
   await new Promise((ok) => ws.on('close', ok));
   assert.match(Buffer.concat(out).toString(), /got hello/);
@@ -154,7 +154,7 @@ test('log and events: who did what, in order; followed live', { timeout: 120000 
   const types = log.events.map((e) => e.type);
   for (const t of ['agent.created', 'agent.running', 'browser.up']) assert.ok(types.includes(t), `${t} in ${types}`);
   assert.ok(log.events.every((e, i) => i === 0 || e.seq > log.events[i - 1].seq));
-  const stream = await fetch(`${a.base}/v1/events`, { headers: { authorization: `Bearer ${a.token}`, accept: 'text/event-stream' }, signal: AbortSignal.timeout(30000) });
+  const stream = await fetch(`${a.base}/v1/events`, { headers: { authorization: `Bearer ${a.token}`, accept: 'text/event-stream' }, signal: AbortSignal.timeout(60000 * SLOW) });
   assert.match(stream.headers.get('content-type'), /text\/event-stream/);
   const reader = stream.body.getReader();
   await a.cli('policy', 'one', 'allow', 'cdn.test');
@@ -175,7 +175,7 @@ test('files over the API: list, put, get, delete', { timeout: 90000 * SLOW }, as
   assert.ok([403, 404].includes((await a.api('GET', '/v1/agents/one/files//etc/shadow')).status));
 });
 
-test('/openapi.json passes a validator and names the routes; /healthz and /metrics answer', { timeout: 60000 * SLOW }, async () => {
+test('/openapi.json passes a validator and names the routes; /healthz and /metrics answer', { timeout: 150000 * SLOW }, async () => {
   const r = await a.api('GET', '/openapi.json', undefined, { token: null });
   assert.equal(r.status, 200);
   const result = await new Validator().validate(r.body);

@@ -31,7 +31,8 @@ after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 /** A connected Playwright page in the agent's own (persistent) context. */
 async function connect(...args) {
-  const browser = await chromium.connectOverCDP(...args);
+  const [url, options] = args;
+  const browser = await chromium.connectOverCDP(url, { timeout: 60000 * SLOW, ...options });
   const page = await browser.contexts()[0].newPage();
   page.setDefaultTimeout(45000 * SLOW);
   return { browser, page };
@@ -51,14 +52,14 @@ async function fetchDownload(download) {
   return file.raw;
 }
 
-test('Playwright by URL: the whole flow over two sites', { timeout: 180000 * SLOW }, async () => {
+test('Playwright by URL: the whole flow over two sites', { timeout: 300000 * SLOW }, async () => {
   const { browser, page } = await connect(`${a.base}/v1/agents/one?token=${token}`);
   await playwrightFlow(page, { base: SHOP, other: BANK, user: 'mara', fetchDownload });
   await page.close();
   await browser.close();
 });
 
-test('Playwright by the ws URL that `berth cdp` prints', { timeout: 90000 * SLOW }, async () => {
+test('Playwright by the ws URL that `berth cdp` prints', { timeout: 180000 * SLOW }, async () => {
   const url = await a.cdp('one');
   assert.match(url, /^ws:\/\/127\.0\.0\.1:\d+\/v1\/agents\/one\/cdp\?token=\S+$/);
   const { browser, page } = await connect(url);
@@ -67,14 +68,14 @@ test('Playwright by the ws URL that `berth cdp` prints', { timeout: 90000 * SLOW
   await browser.close();
 });
 
-test('Playwright by URL with a header, and over plain HTTP', { timeout: 90000 * SLOW }, async () => {
+test('Playwright by URL with a header, and over plain HTTP', { timeout: 180000 * SLOW }, async () => {
   const { browser, page } = await connect(`${a.base}/v1/agents/one`, { headers: { authorization: `Bearer ${token}` } });
   await signIn(page, 'http://shop.test', 'plain');
   await page.close();
   await browser.close();
 });
 
-test('a client that closes its browser leaves the agent with its tabs', { timeout: 90000 * SLOW }, async () => {
+test('a client that closes its browser leaves the agent with its tabs', { timeout: 180000 * SLOW }, async () => {
   const first = await connect(await a.cdp('one'));
   await first.page.goto(`${SHOP}/world`);
   await first.browser.close();
@@ -103,6 +104,7 @@ test('Puppeteer by browserURL through `berth port`, which closes again', { timeo
   assert.ok(port > 0);
   const browser = await puppeteer.connect({ browserURL: `http://127.0.0.1:${port}`, defaultViewport: null });
   const page = await browser.newPage();
+  page.setDefaultTimeout(45000 * SLOW);
   await page.goto(`${SHOP}/world`);
   assert.equal(await page.$eval('#words', (e) => e.textContent), SCRIPTS_TEXT);
   await page.close();
@@ -111,13 +113,13 @@ test('Puppeteer by browserURL through `berth port`, which closes again', { timeo
   await assert.rejects(fetch(`http://127.0.0.1:${port}/json/version`));
 });
 
-test('the screenshot is what Chromium itself captures', { timeout: 90000 * SLOW }, async () => {
+test('the screenshot is what Chromium itself captures', { timeout: 180000 * SLOW }, async () => {
   await a.cli('open', 'one', `${SHOP}/world`);
   const file = path.join(a.state, '..', `shot-${process.pid}.png`);
   await a.cli('screenshot', 'one', file);
   const taken = fs.readFileSync(file);
   fs.rmSync(file);
-  const browser = await chromium.connectOverCDP(await a.cdp('one'));
+  const browser = await chromium.connectOverCDP(await a.cdp('one'), { timeout: 60000 * SLOW });
   const page = browser.contexts()[0].pages().find((p) => p.url() === `${SHOP}/world`);
   const session = await browser.contexts()[0].newCDPSession(page);
   const own = Buffer.from((await session.send('Page.captureScreenshot', { format: 'png' })).data, 'base64');
@@ -133,7 +135,7 @@ test('log-in, storage and files hold over stop and start', { timeout: 180000 * S
   await saveNotes(page, SHOP);
   await browser.close();
   assert.equal((await a.exec('one', 'sh', '-c', 'echo kept > ~/note')).status, 0);
-  await a.cli('stop', 'one', { timeout: 90000 * SLOW });
+  await a.cli('stop', 'one', { timeout: 180000 * SLOW });
   assert.equal((await a.show('one')).state, 'stopped');
   await a.cli('start', 'one', { timeout: 150000 * SLOW });
   assert.equal((await a.exec('one', 'cat', 'note')).stdout, 'kept\n');

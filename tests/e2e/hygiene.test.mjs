@@ -7,7 +7,7 @@ import { chromium } from 'playwright-core';
 import { Appliance, SLOW, internet, resetInternet } from '../lib/appliance.mjs';
 
 const FORKS = process.env.BERTH_CHECK_LONG === '1' ? 50 : 8;
-const CLOCK_MS = 100;
+const CLOCK_MS = 3000; // a few on an idle machine; a clock that nobody set is wrong by the template's age, and that is more
 const SITE = 'https://shop.test/';
 const SHAPE = ['--memory', '768', '--disk', '2'];
 let a;
@@ -52,14 +52,14 @@ async function askSystem(name) {
   return { hostname, machineId, kernelUuid, urandom, bootId };
 }
 
-test(`${FORKS} forks of one template share nothing that must be their own, and know what time it is`, { timeout: FORKS * 40000 * SLOW }, async (t) => {
+test(`${FORKS} forks of one template share nothing that must be their own, and know what time it is`, { timeout: FORKS * 60000 * SLOW }, async (t) => {
   const forks = [];
   await resetInternet();
   for (let i = 0; i < FORKS; i++) {
     const name = `fork-${i}`;
     await a.create(name, '--allow', 'shop.test', ...SHAPE);
     const one = { name, ...(await askPage(name)), ...(await askSystem(name)) };
-    assert.ok(one.off <= CLOCK_MS, `${name}: its clock is off by ${one.off} ms`);
+    assert.ok(one.off <= CLOCK_MS * SLOW, `${name}: its clock is off by ${one.off} ms`);
     assert.equal(one.hostname, name);
     forks.push(one);
     await a.cli('rm', name, { timeout: 60000 });
@@ -73,5 +73,5 @@ test(`${FORKS} forks of one template share nothing that must be their own, and k
   const { randoms } = await internet();
   assert.ok(randoms.length >= 2 * FORKS, `the browser's and curl's handshakes were seen: ${randoms.length}`);
   assert.equal(new Set(randoms).size, randoms.length, 'no two TLS clients sent the same random');
-  t.diagnostic(`worst clock ${Math.max(...forks.map((f) => f.off))} ms; different boot ids ${different('bootId')}, Math.random() of the open page ${different('math')}`);
+  t.diagnostic(`clocks off by ${forks.map((f) => f.off)} ms; different boot ids ${different('bootId')}, Math.random() of the open page ${different('math')}`);
 });

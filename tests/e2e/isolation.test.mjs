@@ -23,13 +23,13 @@ before(
 after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 async function page(name) {
-  const browser = await chromium.connectOverCDP(await a.cdp(name));
+  const browser = await chromium.connectOverCDP(await a.cdp(name), { timeout: 60000 * SLOW });
   const p = await browser.contexts()[0].newPage();
   p.setDefaultTimeout(45000 * SLOW);
   return { browser, p };
 }
 
-test('cookies', { timeout: 120000 * SLOW }, async () => {
+test('cookies', { timeout: 200000 * SLOW }, async () => {
   const left = await page('left');
   const right = await page('right');
   await signIn(left.p, SHOP, 'lea');
@@ -40,7 +40,7 @@ test('cookies', { timeout: 120000 * SLOW }, async () => {
   await right.browser.close();
 });
 
-test('files and identity', { timeout: 60000 * SLOW }, async () => {
+test('files and identity', { timeout: 150000 * SLOW }, async () => {
   assert.equal((await a.exec('left', 'sh', '-c', 'echo secret > /home/agent/secret; hostname')).stdout, 'left\n');
   const r = await a.exec('right', 'sh', '-c', 'ls -A /home/agent; hostname');
   assert.match(r.stdout, /right\n$/);
@@ -51,7 +51,7 @@ test('files and identity', { timeout: 60000 * SLOW }, async () => {
   assert.notEqual(ids[0][1], ids[1][1]);
 });
 
-test('network: a listener in one is nothing to the other, nor are the host and the daemon', { timeout: 120000 * SLOW }, async () => {
+test('network: a listener in one is nothing to the other, nor are the host and the daemon', { timeout: 200000 * SLOW }, async () => {
   // The guest's Python is a small one, without http.server.
   const serve = `import socket
 s = socket.create_server(("0.0.0.0", 8099))
@@ -61,8 +61,8 @@ while True:
     c.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
     c.close()`;
   const listener = a.exec('left', 'python3', '-c', serve);
-  await until('the listener answers at home', 30000, async () =>
-    /200/.test((await a.exec('left', 'curl', '-sS', '-m', '8', '-o', '/dev/null', '-w', '%{http_code}', 'http://10.0.2.15:8099/')).stdout),
+  await until('the listener answers at home', 60000, async () =>
+    /200/.test((await a.exec('left', 'curl', '-sS', '-m', '40', '-o', '/dev/null', '-w', '%{http_code}', 'http://10.0.2.15:8099/')).stdout),
   );
   await resetInternet();
   // The guest's own addresses are the same everywhere: the other's listener must not answer there.
@@ -86,7 +86,7 @@ while True:
   assert.doesNotMatch(devices, /tap/);
 });
 
-test('processes: each QEMU has a user of its own and cannot see the other agent', { timeout: 60000 * SLOW }, async () => {
+test('processes: each QEMU has a user of its own and cannot see the other agent', { timeout: 150000 * SLOW }, async () => {
   const left = (await a.pids(agents.left)).qemu;
   const right = (await a.pids(agents.right)).qemu;
   const owner = async (pid) => (await run('stat', ['-c', '%u', `/proc/${pid}`])).stdout.toString().trim();
@@ -114,7 +114,7 @@ test('processes: each QEMU has a user of its own and cannot see the other agent'
   assert.notEqual(await ns(left), await ns(right));
 });
 
-test("an agent's disk is its own user's alone", { timeout: 60000 * SLOW }, async () => {
+test("an agent's disk is its own user's alone", { timeout: 150000 * SLOW }, async () => {
   const owners = [];
   for (const name of ['left', 'right']) {
     const folder = `${a.state}/agents/${agents[name].id}`;
@@ -132,7 +132,7 @@ test("an agent's disk is its own user's alone", { timeout: 60000 * SLOW }, async
   assert.notEqual(owners[0], owners[1]);
 });
 
-test("one agent's token does not open the other", { timeout: 60000 * SLOW }, async () => {
+test("one agent's token does not open the other", { timeout: 150000 * SLOW }, async () => {
   const token = (await a.lines('token', 'create', '--role', 'agent', '--agent', 'left')).at(-1);
   assert.equal((await a.api('GET', '/v1/agents/left/json/version', undefined, { token })).status, 200);
   for (const where of ['/v1/agents/right/json/version', '/v1/agents/right', '/v1/agents/right/screenshot', '/v1/agents/right/files/secret', '/v1/agents/right/policy'])

@@ -19,13 +19,13 @@ after(() => a?.destroy(), { timeout: 180000 * SLOW });
 
 /** curl inside an agent: the HTTP status, or "no: exit status". */
 async function curl(agent, ...args) {
-  const r = await a.exec(agent, 'curl', '-sS', '-k', '-m', '8', '-o', '/dev/null', '-w', '%{http_code}', ...args);
+  const r = await a.exec(agent, 'curl', '-sS', '-k', '-m', '40', '-o', '/dev/null', '-w', '%{http_code}', ...args);
   return r.status === 0 ? Number(r.stdout) : `no: ${r.status}`;
 }
 
 const refused = (v) => typeof v === 'string';
 
-test('without --allow nothing leaves', { timeout: 120000 * SLOW }, async () => {
+test('without --allow nothing leaves', { timeout: 240000 * SLOW }, async () => {
   await resetInternet();
   for (const where of ['https://shop.test/', 'http://shop.test/', 'http://203.0.113.10/', 'https://198.51.100.66/', 'http://evil.test/'])
     assert.ok(refused(await curl('shut', where)), where);
@@ -43,7 +43,7 @@ test('without --allow nothing leaves', { timeout: 120000 * SLOW }, async () => {
   assert.equal(seen.datagrams, 0);
 });
 
-test('with --allow exactly that name', { timeout: 180000 * SLOW }, async () => {
+test('with --allow exactly that name', { timeout: 240000 * SLOW }, async () => {
   await resetInternet();
   assert.equal(await curl('shop', 'https://shop.test/'), 200);
   assert.equal(await curl('shop', 'http://shop.test/'), 200);
@@ -75,9 +75,10 @@ test('with --allow exactly that name', { timeout: 180000 * SLOW }, async () => {
   assert.ok(seen.dns.every((q) => ['A', 'AAAA'].includes(q.type)), JSON.stringify(seen.dns));
 });
 
-test('a page that tries to leak gets nowhere', { timeout: 120000 * SLOW }, async () => {
-  const browser = await chromium.connectOverCDP(await a.cdp('shop'));
+test('a page that tries to leak gets nowhere', { timeout: 240000 * SLOW }, async () => {
+  const browser = await chromium.connectOverCDP(await a.cdp('shop'), { timeout: 60000 * SLOW });
   const page = await browser.contexts()[0].newPage();
+  page.setDefaultTimeout(60000 * SLOW);
   await resetInternet();
   await page.goto('https://shop.test/leak', { timeout: 45000 * SLOW });
   await page.waitForFunction(() => document.title === 'Leak done', undefined, { timeout: 90000 * SLOW });
@@ -91,9 +92,11 @@ test('a page that tries to leak gets nowhere', { timeout: 120000 * SLOW }, async
   assert.deepEqual(seen.dns.filter((q) => q.name !== 'shop.test'), []);
 });
 
-test('the log says what was refused; allow opens it; remove closes it again', { timeout: 120000 * SLOW }, async () => {
-  const denied = await a.json('policy', 'shop', 'log', '--denied');
-  assert.ok(denied.entries.some((e) => e.name === 'evil.test' && e.verdict === 'deny'), JSON.stringify(denied).slice(0, 2000));
+test('the log says what was refused; allow opens it; remove closes it again', { timeout: 240000 * SLOW }, async () => {
+  const denied = await until('the refusal in the log', 30000, async () => {
+    const log = await a.json('policy', 'shop', 'log', '--denied');
+    return log.entries.some((e) => e.name === 'evil.test' && e.verdict === 'deny') && log;
+  });
   assert.ok(denied.entries.every((e) => e.verdict === 'deny'));
   assert.ok(refused(await curl('shop', 'https://bank.test/')));
   await a.cli('policy', 'shop', 'allow', 'bank.test');
@@ -104,18 +107,19 @@ test('the log says what was refused; allow opens it; remove closes it again', { 
   assert.equal(await curl('shop', 'https://shop.test/'), 200);
 });
 
-test('a rule taken away cuts the connection it had let through', { timeout: 120000 * SLOW }, async () => {
+test('a rule taken away cuts the connection it had let through', { timeout: 240000 * SLOW }, async () => {
   await a.cli('policy', 'shop', 'allow', 'bank.test');
-  const browser = await chromium.connectOverCDP(await a.cdp('shop'));
+  const browser = await chromium.connectOverCDP(await a.cdp('shop'), { timeout: 60000 * SLOW });
   const page = await browser.contexts()[0].newPage();
+  page.setDefaultTimeout(60000 * SLOW);
   await page.goto('https://bank.test/socket', { timeout: 45000 * SLOW });
   await page.waitForFunction(() => document.querySelector('#log').textContent.includes('echo: hello'));
   await a.cli('policy', 'shop', 'remove', 'bank.test');
-  await page.waitForFunction(() => document.querySelector('#state').textContent !== 'open', undefined, { timeout: 15000 * SLOW });
+  await page.waitForFunction(() => document.querySelector('#state').textContent !== 'open', undefined, { timeout: 60000 * SLOW });
   await browser.close();
 });
 
-test('wildcards and ports mean what they say', { timeout: 120000 * SLOW }, async () => {
+test('wildcards and ports mean what they say', { timeout: 240000 * SLOW }, async () => {
   await a.cli('policy', 'shut', 'allow', '*.shop.test', 'shop.test:8443');
   assert.equal(await curl('shut', 'https://www.shop.test/'), 200);
   assert.equal(await curl('shut', 'https://shop.test:8443/'), 200);
@@ -125,7 +129,7 @@ test('wildcards and ports mean what they say', { timeout: 120000 * SLOW }, async
   assert.ok(refused(await curl('shut', 'https://www.shop.test/')));
 });
 
-test('allowed names that resolve to inner addresses stay shut', { timeout: 120000 * SLOW }, async () => {
+test('allowed names that resolve to inner addresses stay shut', { timeout: 240000 * SLOW }, async () => {
   await a.cli('policy', 'shut', 'allow', 'loop.test', 'inside.test', 'metadata.test');
   for (const name of ['loop.test', 'inside.test', 'metadata.test']) assert.ok(refused(await curl('shut', `http://${name}/`)), name);
 });

@@ -183,7 +183,7 @@ export class Appliance {
   }
 
   /** An API request at the network port: {status, type, body (JSON or text), headers}. */
-  async api(method, where, body, { token = this.token, headers = {}, timeout = 120000 } = {}) {
+  async api(method, where, body, { token = this.token, headers = {}, timeout = 120000 * SLOW } = {}) {
     const res = await fetch(this.base + where, {
       method,
       headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(body !== undefined && !Buffer.isBuffer(body) ? { 'content-type': 'application/json' } : {}), ...headers },
@@ -254,6 +254,12 @@ export class Appliance {
     if (!KEEP) execFileSync('rm', ['-rf', this.state]);
     assert.equal(r.status, 0, `berth down failed: ${r.stderr}`);
   }
+}
+
+/** What is left once nothing goes away any more: what `look` finds, looked at for up to 20 s as long as it finds something. */
+export async function lastly(look) {
+  await until('nothing is left', 20000, () => look().length === 0).catch(() => {});
+  return look();
 }
 
 /** What an appliance must not leave behind: taps, mounts, processes of its own. */

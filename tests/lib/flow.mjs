@@ -114,7 +114,7 @@ export async function puppeteerFlow(browser, page, { base, other, user, upload }
 
   await page.goto(`${base}/popup`);
   const [target] = await Promise.all([
-    browser.waitForTarget((t) => t.url().startsWith(`${other}/popped`), { timeout: 30000 }),
+    browser.waitForTarget((t) => t.url().startsWith(`${other}/popped`), { timeout: 90000 }),
     page.click('#open'),
   ]);
   const popup = await target.page();
