@@ -3,6 +3,7 @@
 #include "json.h"
 #include "log.h"
 #include "paths.h"
+#include "policy.h"
 #include "template.h"
 #include "util.h"
 
@@ -303,21 +304,28 @@ int agent_policy_set(struct agent *a, const cJSON *policy, const char *by,
 {
 	int r = store_policy_set(a->all->o.store, a->rec.id, policy, err);
 	struct policy_asker *one;
+	cJSON *said, *send;
 
 	if (r < 0)
 		return r;
+	said = policy_difference(a->policy, policy);
 	cJSON_Delete(a->policy);
 	a->policy = cJSON_Duplicate(policy, true);
 	snprintf(a->by, sizeof(a->by), "%s", by ? by : "");
-	agent_event(a, "policy.changed", cJSON_Duplicate(policy, true), "%d rules",
-		cJSON_GetArraySize(json_get(policy, "rules")));
+	agent_event(a, "policy.changed", said, "%d rules%s",
+		cJSON_GetArraySize(json_get(policy, "rules")),
+		streq(json_str(policy, "mode", ""), "learn")
+			? "; it learns: every public name is allowed"
+			: "");
 	if (!a->link) {
 		done(data, NULL);
 		return 0;
 	}
 	one = xmalloc(sizeof(*one));
 	*one = (struct policy_asker){done, data};
-	policy_link_set(a->link, a->policy, on_policy_in_force, one);
+	send = policy_to_send(a->policy);
+	policy_link_set(a->link, send, on_policy_in_force, one);
+	cJSON_Delete(send);
 	return 0;
 }
 

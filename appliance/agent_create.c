@@ -173,15 +173,17 @@ static int check_origin(struct agents *all, const struct agent_origin *o, struct
  * What a fork may reach: what its origin might, or what `allow` says. It enforces, whatever its
  * origin did. Snapshots of earlier versions have only the rules.
  */
-static cJSON *origin_policy(const cJSON *origin, const cJSON *allow, struct err *err)
+static cJSON *origin_policy(const cJSON *origin, const cJSON *args, struct err *err)
 {
+	const cJSON *allow = json_get(args, "allow");
 	cJSON *wish, *made;
 
 	if (allow || !cJSON_IsObject(origin))
-		return policy_with_rules(allow ? allow : origin, err);
+		return policy_with_rules(
+			allow ? allow : origin, !allow || json_bool(args, "force", false), err);
 	wish = cJSON_Duplicate(origin, true);
 	cJSON_DeleteItemFromObjectCaseSensitive(wish, "mode");
-	made = policy_make(wish, err);
+	made = policy_make(wish, origin, err);
 	cJSON_Delete(wish);
 	return made;
 }
@@ -189,7 +191,7 @@ static cJSON *origin_policy(const cJSON *origin, const cJSON *allow, struct err 
 int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *args, const char *by,
 	const struct asker *asker, struct err *err)
 {
-	const cJSON *labels = json_get(args, "labels"), *allow = json_get(args, "allow");
+	const cJSON *labels = json_get(args, "labels");
 	const char *name = json_str(args, "name", ""),
 		   *on_crash = json_str(args, "on_crash", all->o.config->on_crash);
 	struct agent_record rec = {0};
@@ -207,7 +209,7 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 		r = agent_check_idle(args, err);
 	if (r == 0)
 		r = check_origin(all, o, err);
-	policy = r < 0 ? NULL : origin_policy(json_get(o->manifest, "policy"), allow, err);
+	policy = r < 0 ? NULL : origin_policy(json_get(o->manifest, "policy"), args, err);
 	if (!policy)
 		return r < 0 ? r : -EINVAL;
 	fill_new(&rec, json_bool(args, "start", true));
@@ -253,7 +255,9 @@ int agent_create(struct agents *all, const cJSON *args, const char *by, const st
 
 	if (r == 0 && json_get(args, "from"))
 		return create_from(all, args, by, asker, err);
-	policy = r < 0 ? NULL : policy_with_rules(json_get(args, "allow"), err);
+	policy = r < 0 ? NULL
+		       : policy_with_rules(
+				 json_get(args, "allow"), json_bool(args, "force", false), err);
 	if (!policy)
 		return r < 0 ? r : -EINVAL;
 	r = fill_record(all, args, &rec, err);

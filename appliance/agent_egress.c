@@ -47,7 +47,7 @@ void agent_egress_add(struct agent *a, const cJSON *entry)
 	drop_nulls(copy);
 	verdict = json_str(copy, "verdict", "");
 	if (json_check(copy, members, ARRAY_SIZE(members), &err) < 0 ||
-		(!streq(verdict, "allow") && !streq(verdict, "deny"))) {
+		(!streq(verdict, "allow") && !streq(verdict, "deny") && !streq(verdict, "learn"))) {
 		log_warning("%s: an entry of berth-policy is refused: %s", a->rec.name, err.msg);
 		cJSON_Delete(copy);
 		return;

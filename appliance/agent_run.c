@@ -233,17 +233,15 @@ void agent_start_policy(struct agent *a)
 		.program = a->all->o.policy_program,
 		.private_networks = networks,
 		.upstream = a->all->o.upstream};
+	cJSON *policy;
 
+	if (a->link)
+		return;
 	config_private_networks(a->all->o.config, networks);
 	/* One that wakes reaches nothing until it knows who it is and what time it is. */
-	if (!a->link && agent_sleeps(a)) {
-		cJSON *none = policy_nothing();
-
-		a->link = policy_link_new(a->all->o.loop, &spec, none, &cb, a);
-		cJSON_Delete(none);
-	} else if (!a->link) {
-		a->link = policy_link_new(a->all->o.loop, &spec, a->policy, &cb, a);
-	}
+	policy = agent_sleeps(a) ? policy_nothing() : policy_to_send(a->policy);
+	a->link = policy_link_new(a->all->o.loop, &spec, policy, &cb, a);
+	cJSON_Delete(policy);
 }
 
 static void do_policy(struct agent *a)

@@ -4,6 +4,7 @@
 #include "json.h"
 #include "log.h"
 #include "paths.h"
+#include "policy.h"
 #include "process.h"
 #include "util.h"
 
@@ -25,7 +26,10 @@ static void on_vm_ready(void *data, const struct guest_ready *ready)
 
 	a->ready = *ready;
 	if (a->woke && a->link) {
-		policy_link_set(a->link, a->policy, on_policy_after_wake, a);
+		cJSON *policy = policy_to_send(a->policy);
+
+		policy_link_set(a->link, policy, on_policy_after_wake, a);
+		cJSON_Delete(policy);
 		return;
 	}
 	log_info("%s: the guest is ready, kernel %.40s, %u ms to its init, %u ms to its channel",

@@ -28,6 +28,8 @@ static int add_rules(const struct cli *c, cJSON *body, struct err *err)
 			return err_context(err, "--allow %.60s", text);
 		cJSON_AddItemToArray(list, cJSON_CreateString(text));
 	}
+	if (cli_flag(c, "force"))
+		cJSON_AddBoolToObject(body, "force", true);
 	return 0;
 }
 
@@ -143,16 +145,21 @@ int cli_update(struct cli *c, struct err *err)
 
 static void agent_row(struct cli_table *t, const cJSON *a)
 {
-	bool asleep = streq(json_str(a, "state", ""), "suspended");
+	bool asleep = streq(json_str(a, "state", ""), "suspended"),
+	     learns = streq(json_str(a, "policy_mode", ""), "learn");
+	const char *detail = json_str(a, "state_detail", "");
 	char memory[32] = "", disk[32] = "";
 
 	if (json_int(a, "memory_bytes", 0) > 0)
 		cli_format_size((double)json_int(a, "memory_bytes", 0), memory);
 	if (json_int(a, "disk_bytes", 0) > 0)
 		cli_format_size((double)json_int(a, "disk_bytes", 0), disk);
-	cli_table_row(t, (const char *[]){json_str(a, "name", "?"), json_str(a, "state", "?"),
-				 asleep ? NULL : json_str(a, "browser", NULL), memory, disk,
-				 json_str(a, "created_at", NULL), json_str(a, "state_detail", "")});
+	cli_table_row(
+		t, (const char *[]){json_str(a, "name", "?"), json_str(a, "state", "?"),
+			   asleep ? NULL : json_str(a, "browser", NULL), memory, disk,
+			   json_str(a, "created_at", NULL),
+			   learns && !detail[0] ? "its network policy learns: all names are open"
+						: detail});
 }
 
 int cli_ls(struct cli *c, struct err *err)

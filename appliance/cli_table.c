@@ -87,8 +87,9 @@ const struct cli_command cli_commands[] = {
 			{"disk", 0, "GiB", "most that its disk may grow to (default 8)"},
 			{"allow", 0, "RULE",
 				"a name the agent may reach: example.com, *.example.com, "
-				"example.com:8443",
+				"example.com:8443; `berth help policy` tells more",
 				true},
+			{"force", 0, NULL, "take rules that open more than they seem to"},
 			{"label", 0, "K=V", "a label of your own", true},
 			{"on-crash", 0, "WHAT",
 				"when the machine crashes or hangs: restart (default) or stop",
@@ -232,15 +233,26 @@ const struct cli_command cli_commands[] = {
 	{"policy", "Network", "what the agent may reach",
 		"Without an action, shows the rules. A rule is a name, or *.name for every name "
 		"below it, each with optional "
-		"ports: example.com:443,8443. Without ports it means 80 and 443. An agent without "
-		"rules reaches nothing. "
-		"A rule that is taken away also cuts the connections it had let through.",
-		{AGENT_ARG, {"ACTION", CLI_WORDS, true, false, "show allow remove log"},
+		"ports: example.com:443,8443. Without ports it means 80 and 443, and the name is "
+		"checked on every connection. name:22/tcp opens a port to any protocol, without a "
+		"look at names; 10.1.0.0/16:5432/tcp opens one of a network. deny RULE stands "
+		"above "
+		"everything that is allowed. preset:NAME is the rules of a file; `berth policy "
+		"presets [NAME]` lists and shows them. An agent without rules reaches nothing. A "
+		"change is in force when the command returns, and cuts the connections that are no "
+		"longer allowed.\n\n"
+		"A rule that would do nothing, or open more than it seems to, is refused; --force "
+		"takes the latter. In mode learn every public name is allowed and logged; deny "
+		"RULE "
+		"still holds.",
+		{{"NAME", CLI_AGENT},
+			{"ACTION", CLI_WORDS, true, false, "show allow deny remove mode log"},
 			{"RULE", CLI_NOTHING, true, true}},
-		{{"denied", 0, NULL, "log: only what was refused"},
+		{{"force", 0, NULL, "take rules that open more than they seem to"},
+			{"denied", 0, NULL, "log: only what was refused"},
 			{"limit", 'n', "N", "log: the last N entries (default 100)"}},
 		{"berth policy demo", "berth policy demo allow '*.example.com' example.com",
-			"berth policy demo log --denied"},
+			"berth policy demo deny ads.example.com", "berth policy demo mode learn"},
 		false, cli_policy},
 
 	{"log", "History", "what happened to one agent", NULL, {AGENT_ARG},

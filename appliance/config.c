@@ -98,14 +98,6 @@ static int parse_list(const struct key *k, const char *value, void *at, struct e
 	return 0;
 }
 
-/* Never reached by an agent, whatever the configuration says (policy/pin_addr.c has the whole
- * list).
- */
-static bool is_never_reached(const struct ipv4_network *n)
-{
-	return n->net >> 24 == 0 || n->net >> 24 == 127 || n->net >> 24 >= 224;
-}
-
 /* One word of parse_networks. What would open more than it says, or nothing, is refused. */
 static int check_network(const struct key *k, const char *word, struct err *err)
 {
@@ -116,7 +108,7 @@ static int check_network(const struct key *k, const char *word, struct err *err)
 		return err_context(err, "'%s'", k->name);
 	if (n.mask < 0xff000000)
 		return err_set(err, EINVAL, "'%s': %s is wider than a /8", k->name, word);
-	if (is_never_reached(&n))
+	if (ipv4_never_reached(&n))
 		return err_set(err, EINVAL, "'%s': no agent can reach %s", k->name, word);
 	if (ipv4_network_parse(word, strcspn(word, "/"), &address, err) < 0 || address.net != n.net)
 		return err_set(err, EINVAL, "'%s': %s has bits beyond its prefix", k->name, word);

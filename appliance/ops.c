@@ -25,7 +25,8 @@ static const struct json_member args_agent_create[] = {
 	{"cpus", JSON_INTEGER, false, 1, 16},
 	{"disk_gib", JSON_INTEGER, false, 1, 1024},
 	{"allow", JSON_STRINGS, false, 0,
-		10000}, /* their number is checked when doubles are gone */
+		2 * RULES_MAX}, /* their number is checked when doubles are gone */
+	{"force", JSON_BOOL, false, NO_BOUNDS},
 	{"labels", JSON_STRING_MAP, false, 0, 1000},
 	{"on_crash", JSON_STRING, false, 0, 100},
 	{"start", JSON_BOOL, false, NO_BOUNDS},
@@ -62,15 +63,18 @@ static const struct json_member args_agent_touch[] = {AGENT, {"wake", JSON_BOOL,
 static const struct json_member args_agent_connect[] = {AGENT, {"port", JSON_STRING, true, 3, 5}};
 static const struct json_member args_policy_set[] = {
 	AGENT,
-	{"rules", JSON_STRINGS, true, 0, 10000},
+	{"rules", JSON_STRINGS, true, 0, 2 * RULES_MAX},
 	{"mode", JSON_STRING, false, 1, 16},
+	{"force", JSON_BOOL, false, NO_BOUNDS},
 	{"limits", JSON_OBJECT, false, NO_BOUNDS},
 };
 static const struct json_member args_policy_change[] = {
 	AGENT,
-	{"allow", JSON_STRINGS, false, 0, 10000},
-	{"remove", JSON_STRINGS, false, 0, 10000},
+	{"allow", JSON_STRINGS, false, 0, 2 * RULES_MAX},
+	{"deny", JSON_STRINGS, false, 0, 2 * RULES_MAX},
+	{"remove", JSON_STRINGS, false, 0, 2 * RULES_MAX},
 	{"mode", JSON_STRING, false, 1, 16},
+	{"force", JSON_BOOL, false, NO_BOUNDS},
 	{"limits", JSON_OBJECT, false, NO_BOUNDS},
 };
 static const struct json_member args_policy_log[] = {
@@ -78,6 +82,7 @@ static const struct json_member args_policy_log[] = {
 	{"limit", JSON_INTEGER, false, 1, STORE_EGRESS_MAX},
 	{"verdict", JSON_STRING, false, 4, 5},
 };
+static const struct json_member args_policy_preset[] = {{"preset", JSON_STRING, true, 1, 64}};
 static const struct json_member args_token_check[] = {
 	{"hash", JSON_STRING, true, TOKEN_HEX_LEN, TOKEN_HEX_LEN}};
 static const struct json_member args_token_create[] = {
@@ -130,6 +135,8 @@ static const struct op table[] = {
 	{"policy.set", true, WITH(args_policy_set), op_policy_set},
 	{"policy.change", true, WITH(args_policy_change), op_policy_change},
 	{"policy.log", false, WITH(args_policy_log), op_policy_log},
+	{"policy.presets", false, NULL, 0, op_policy_presets},
+	{"policy.preset", false, WITH(args_policy_preset), op_policy_preset},
 	{"image.list", false, NULL, 0, op_image_list},
 	{"image.remove", true, WITH(args_image_remove), op_image_remove},
 	{"events.list", false, WITH(args_events_list), op_events_list},

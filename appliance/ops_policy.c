@@ -1,6 +1,7 @@
 /* Operations on agents' egress policies and their log. */
 #include "ops.h"
 #include "policy.h"
+#include "presets.h"
 #include "util.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ void op_policy_set(struct daemon *d, struct request *r)
 	struct err err;
 
 	if (a)
-		put_in_force(r, a, policy_make(request_args(r), &err), &err);
+		put_in_force(r, a, policy_make(request_args(r), agent_policy(a), &err), &err);
 }
 
 void op_policy_change(struct daemon *d, struct request *r)
@@ -107,8 +108,9 @@ void op_policy_log(struct daemon *d, struct request *r)
 
 	if (!a)
 		return;
-	if (verdict && !streq(verdict, "allow") && !streq(verdict, "deny")) {
-		err_set(&err, EINVAL, "'verdict' must be allow or deny");
+	if (verdict && !streq(verdict, "allow") && !streq(verdict, "deny") &&
+		!streq(verdict, "learn")) {
+		err_set(&err, EINVAL, "'verdict' must be allow, deny or learn");
 		err_type(&err, 400, "invalid-request");
 		request_fail(r, &err);
 		return;
@@ -124,4 +126,23 @@ void op_policy_log(struct daemon *d, struct request *r)
 	}
 	cJSON_Delete(o);
 	request_fail(r, &err);
+}
+
+void op_policy_presets(struct daemon *d, struct request *r)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddItemToObject(o, "presets", presets_list());
+	request_ok(r, o, -1);
+}
+
+void op_policy_preset(struct daemon *d, struct request *r)
+{
+	struct err err;
+	cJSON *preset = preset_read(json_str(request_args(r), "preset", ""), &err);
+
+	if (preset)
+		request_ok(r, preset, -1);
+	else
+		request_fail(r, &err);
 }

@@ -1,22 +1,53 @@
 /* What an agent may reach, as one JSON object: made, checked and changed. */
 #include "policy.h"
 #include "json.h"
-#include "rules.h"
+#include "log.h"
+#include "presets.h"
+#include "ruleset.h"
+#include "suffix.h"
 #include "util.h"
 
 #include <errno.h>
+#include <string.h>
 
-static int refuse(struct err *err)
+#define WIDE_NETWORK 8     /* bits: a shorter prefix is asked back about */
+#define DIFFERENCE_MAX 100 /* rules listed in an event */
+
+/* A list of texts without doubles, in order, that tells quickly what it holds. */
+struct texts {
+	char **sorted; /* borrowed */
+	size_t n;
+};
+
+static int compare_texts(const void *a, const void *b)
 {
-	return err_type(err, 400, "invalid-request");
+	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int check_mode(const char *mode, struct err *err)
+static void texts_init(struct texts *t, const cJSON *list)
 {
-	if (streq(mode, "enforce"))
-		return 0;
-	err_set(err, EINVAL, "'mode' must be enforce");
-	return refuse(err);
+	const cJSON *one;
+
+	*t = (struct texts){
+		.sorted = xcalloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*t->sorted))};
+	cJSON_ArrayForEach (one, list)
+		t->sorted[t->n++] = one->valuestring;
+	qsort(t->sorted, t->n, sizeof(*t->sorted), compare_texts);
+}
+
+static bool texts_hold(const struct texts *t, const char *text)
+{
+	return bsearch(&text, t->sorted, t->n, sizeof(*t->sorted), compare_texts) != NULL;
+}
+
+static void texts_done(struct texts *t)
+{
+	free(t->sorted);
+}
+
+static int refuse(struct err *err, const char *type)
+{
+	return err_type(err, 400, type);
 }
 
 /* The limits of what an agent may use of the network, in their normal form; NULL and err. */
@@ -24,53 +55,160 @@ static cJSON *normal_limits(const cJSON *limits, struct err *err)
 {
 	if (limits && limits->child) {
 		err_set(err, EINVAL, "there is no limit '%.40s'", limits->child->string);
-		refuse(err);
+		refuse(err, "invalid-request");
 		return NULL;
 	}
 	return cJSON_CreateObject();
 }
 
-static bool holds(const cJSON *list, const char *text)
+static bool opens_the_web(const struct rule *r)
 {
-	const cJSON *one;
-
-	cJSON_ArrayForEach (one, list) {
-		if (streq(one->valuestring, text))
+	for (size_t i = 0; i < r->n_ports; i++)
+		if (r->ports[i] == 80 || r->ports[i] == 443)
 			return true;
-	}
 	return false;
 }
 
+/* Opens it more than it seems to? */
+static int check_breadth(const struct rule *r, const char *text, struct err *err)
+{
+	if (r->deny)
+		return 0;
+	if (r->kind == RULE_BELOW && suffix_is_public(r->name)) {
+		err_set(err, EINVAL,
+			"'%.200s' would allow names that anybody can register, not those of one "
+			"owner",
+			text);
+		err_hint(err,
+			"name the site itself, for example *.example.%.150s; --force allows all",
+			r->name);
+		return refuse(err, "invalid-rule");
+	}
+	if (r->kind != RULE_NETWORK && r->tcp && opens_the_web(r)) {
+		err_set(err, EINVAL,
+			"'%.200s' would open every site at that server's address: with /tcp nobody "
+			"looks at names",
+			text);
+		err_hint(err,
+			"leave /tcp away for TLS and HTTP; --force opens the port all the same");
+		return refuse(err, "invalid-rule");
+	}
+	if (r->kind == RULE_NETWORK && __builtin_popcount(r->net.mask) < WIDE_NETWORK) {
+		err_set(err, EINVAL, "'%.100s' is a network wider than a /%d", text, WIDE_NETWORK);
+		err_hint(err, "name the networks that are meant; --force opens all of it");
+		return refuse(err, "invalid-rule");
+	}
+	return 0;
+}
+
+/* Does it do anything beside the others? */
+static int check_use(
+	const struct ruleset *all, const struct rule *r, const char *text, struct err *err)
+{
+	bool denies;
+	const char *cover = ruleset_cover(all, r, &denies);
+
+	if (!*cover)
+		return 0;
+	if (denies && !r->deny) {
+		err_set(err, EINVAL, "'%.200s' would do nothing: '%.200s' stands above it", text,
+			cover);
+		err_hint(err, "take that one away first, if this is meant");
+	} else {
+		err_set(err, EINVAL, "'%.200s' would add nothing: '%.200s' has it already", text,
+			cover);
+		err_hint(err, "leave it out; or remove the other one first, if less is meant");
+	}
+	return refuse(err, "invalid-rule");
+}
+
+/* Texts in their normal form, without doubles; NULL and err. */
 static cJSON *normal_rules(const cJSON *rules, struct err *err)
 {
-	cJSON *out = cJSON_CreateArray();
-	const cJSON *one;
-	int r = 0;
+	cJSON *all = cJSON_CreateArray(), *out;
+	const cJSON *one, *before = NULL;
+	struct texts sorted;
+	size_t doubles = 0;
 
 	cJSON_ArrayForEach (one, rules) {
 		char text[RULE_TEXT_MAX];
 		struct rule rule;
 
-		r = rule_parse(one->valuestring, &rule, err);
-		if (r < 0)
-			break;
+		if (rule_parse(one->valuestring, &rule, err) < 0) {
+			cJSON_Delete(all);
+			return NULL;
+		}
 		rule_format(&rule, text);
-		if (!holds(out, text))
-			cJSON_AddItemToArray(out, cJSON_CreateString(text));
+		cJSON_AddItemToArray(all, cJSON_CreateString(text));
 	}
-	if (r == 0 && cJSON_GetArraySize(out) > RULES_MAX) {
-		err_set(err, ENOSPC, "an agent has at most %d rules", RULES_MAX);
-		r = err_type(err, 409, "limit-reached");
+	texts_init(&sorted, all);
+	for (size_t i = 1; i < sorted.n; i++)
+		doubles += streq(sorted.sorted[i], sorted.sorted[i - 1]);
+	texts_done(&sorted);
+	if (doubles == 0)
+		return all;
+	out = cJSON_CreateArray();
+	cJSON_ArrayForEach (one, all) {
+		for (before = all->child; before != one; before = before->next)
+			if (streq(before->valuestring, one->valuestring))
+				break;
+		if (before == one)
+			cJSON_AddItemToArray(out, cJSON_CreateString(one->valuestring));
 	}
-	if (r == 0)
-		return out;
-	cJSON_Delete(out);
-	return NULL;
+	cJSON_Delete(all);
+	return out;
 }
 
-static cJSON *make(const char *mode, const cJSON *rules, const cJSON *limits, struct err *err)
+/* The presets that it names can be read. */
+static int check_presets(const cJSON *rules, struct err *err)
 {
-	cJSON *o, *normal = check_mode(mode, err) < 0 ? NULL : normal_rules(rules, err),
+	const cJSON *one;
+
+	cJSON_ArrayForEach (one, rules) {
+		cJSON *preset;
+
+		if (!starts_with(one->valuestring, "preset:"))
+			continue;
+		preset = preset_read(one->valuestring + 7, err);
+		if (!preset)
+			return err ? err->code : -ENOENT;
+		cJSON_Delete(preset);
+	}
+	return 0;
+}
+
+/* The rules that were not there before. */
+static int check_new(const cJSON *policy, const cJSON *before, bool force, struct err *err)
+{
+	cJSON *send = policy_to_send(policy);
+	struct ruleset all = {0};
+	struct texts known;
+	const cJSON *one;
+	int r = ruleset_set(&all, send, err);
+
+	texts_init(&known, before);
+	cJSON_ArrayForEach (one, json_get(policy, "rules")) {
+		struct rule rule;
+
+		if (r < 0 || texts_hold(&known, one->valuestring))
+			continue;
+		r = rule_parse(one->valuestring, &rule, err);
+		if (r == 0 && !force)
+			r = check_breadth(&rule, one->valuestring, err);
+		if (r == 0)
+			r = check_use(&all, &rule, one->valuestring, err);
+	}
+	texts_done(&known);
+	ruleset_done(&all);
+	cJSON_Delete(send);
+	return r;
+}
+
+/* What of the policy there was before, or NULL: rules that need no look. */
+static cJSON *make(const char *mode, const cJSON *rules, const cJSON *limits, const cJSON *before,
+	bool force, struct err *err)
+{
+	cJSON *o, *normal = normal_rules(rules, err),
 		  *limited = normal ? normal_limits(limits, err) : NULL;
 
 	if (!limited) {
@@ -81,46 +219,68 @@ static cJSON *make(const char *mode, const cJSON *rules, const cJSON *limits, st
 	cJSON_AddStringToObject(o, "mode", mode);
 	cJSON_AddItemToObject(o, "rules", normal);
 	cJSON_AddItemToObject(o, "limits", limited);
-	return o;
+	if (check_presets(normal, err) == 0 && check_new(o, before, force, err) == 0)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
 }
 
 cJSON *policy_nothing(void)
 {
-	return make("enforce", NULL, NULL, NULL);
+	return make("enforce", NULL, NULL, NULL, false, NULL);
 }
 
-cJSON *policy_with_rules(const cJSON *rules, struct err *err)
+cJSON *policy_with_rules(const cJSON *rules, bool force, struct err *err)
 {
-	return make("enforce", rules, NULL, err);
+	return make("enforce", rules, NULL, NULL, force, err);
 }
 
-cJSON *policy_make(const cJSON *wish, struct err *err)
+cJSON *policy_make(const cJSON *wish, const cJSON *now, struct err *err)
 {
 	return make(json_str(wish, "mode", "enforce"), json_get(wish, "rules"),
-		json_get(wish, "limits"), err);
+		json_get(wish, "limits"), json_get(now, "rules"), json_bool(wish, "force", false),
+		err);
 }
 
-/* Takes the rule out of the list; 400 invalid-rule if it is not in there. */
+static int index_of(const cJSON *rules, const char *text)
+{
+	const cJSON *one;
+	int at = 0;
+
+	cJSON_ArrayForEach (one, rules) {
+		if (streq(one->valuestring, text))
+			return at;
+		at++;
+	}
+	return -1;
+}
+
+/* Takes the rule out of the list, or the one that denies the same; 400 invalid-rule if neither is
+ * in there. */
 static int take_out(cJSON *rules, const char *text, const char *agent, struct err *err)
 {
+	char normal[RULE_TEXT_MAX], denied[RULE_TEXT_MAX + 8];
 	struct rule rule;
-	char normal[RULE_TEXT_MAX];
-	int r = rule_parse(text, &rule, err), at = 0;
-	const cJSON *one;
+	int r = rule_parse(text, &rule, err), at;
 
 	if (r < 0)
 		return r;
 	rule_format(&rule, normal);
-	cJSON_ArrayForEach (one, rules) {
-		if (streq(one->valuestring, normal)) {
-			cJSON_DeleteItemFromArray(rules, at);
-			return 0;
+	at = index_of(rules, normal);
+	if (at < 0) {
+		snprintf(denied, sizeof(denied), RULE_DENY "%s", text);
+		if (!rule.deny && rule_parse(denied, &rule, NULL) == 0) {
+			rule_format(&rule, denied);
+			at = index_of(rules, denied);
 		}
-		at++;
+	}
+	if (at >= 0) {
+		cJSON_DeleteItemFromArray(rules, at);
+		return 0;
 	}
 	err_set(err, ENOENT, "agent '%s' has no rule '%s'", agent, normal);
 	err_hint(err, "list its rules with: berth policy %s", agent);
-	return err_type(err, 400, "invalid-rule");
+	return refuse(err, "invalid-rule");
 }
 
 cJSON *policy_changed(const cJSON *now, const cJSON *change, const char *agent, struct err *err)
@@ -136,9 +296,72 @@ cJSON *policy_changed(const cJSON *now, const cJSON *change, const char *agent, 
 	cJSON_ArrayForEach (one, json_get(change, "allow")) {
 		cJSON_AddItemToArray(rules, cJSON_CreateString(one->valuestring));
 	}
+	cJSON_ArrayForEach (one, json_get(change, "deny")) {
+		AUTOFREE char *text =
+			xasprintf("%s%s", starts_with(one->valuestring, RULE_DENY) ? "" : RULE_DENY,
+				one->valuestring);
+
+		cJSON_AddItemToArray(rules, cJSON_CreateString(text));
+	}
 	if (r == 0)
 		changed = make(json_str(change, "mode", json_str(now, "mode", "enforce")), rules,
-			limits ? limits : json_get(now, "limits"), err);
+			limits ? limits : json_get(now, "limits"), json_get(now, "rules"),
+			json_bool(change, "force", false), err);
 	cJSON_Delete(rules);
 	return changed;
+}
+
+cJSON *policy_to_send(const cJSON *policy)
+{
+	cJSON *o = cJSON_Duplicate(policy, true), *presets = NULL;
+	const cJSON *one;
+
+	cJSON_ArrayForEach (one, json_get(policy, "rules")) {
+		const char *name = one->valuestring + strlen("preset:");
+		struct err err = {0};
+		cJSON *preset;
+
+		if (!starts_with(one->valuestring, "preset:"))
+			continue;
+		preset = preset_read(name, &err);
+		if (!preset) {
+			log_error("a policy's preset opens nothing: %s", err.msg);
+			continue;
+		}
+		if (!presets)
+			presets = cJSON_AddObjectToObject(o, "presets");
+		cJSON_AddItemToObject(
+			presets, name, cJSON_DetachItemFromObjectCaseSensitive(preset, "rules"));
+		cJSON_Delete(preset);
+	}
+	return o;
+}
+
+/* Those of list that the others do not hold. */
+static cJSON *missing(const cJSON *list, const cJSON *others)
+{
+	cJSON *out = cJSON_CreateArray();
+	struct texts held;
+	const cJSON *one;
+	int n = 0;
+
+	texts_init(&held, others);
+	cJSON_ArrayForEach (one, list) {
+		if (!texts_hold(&held, one->valuestring) && n++ < DIFFERENCE_MAX)
+			cJSON_AddItemToArray(out, cJSON_CreateString(one->valuestring));
+	}
+	texts_done(&held);
+	return out;
+}
+
+cJSON *policy_difference(const cJSON *old, const cJSON *now)
+{
+	const cJSON *before = json_get(old, "rules"), *after = json_get(now, "rules");
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "mode", json_str(now, "mode", ""));
+	cJSON_AddNumberToObject(o, "rules", cJSON_GetArraySize(after));
+	cJSON_AddItemToObject(o, "added", missing(after, before));
+	cJSON_AddItemToObject(o, "removed", missing(before, after));
+	return o;
 }

@@ -8,6 +8,7 @@
 #include "ports.h"
 #include "problem.h"
 #include "request.h"
+#include "rules.h"
 #include "start_page.h"
 #include "util.h"
 #include "ws.h"
@@ -26,7 +27,8 @@ static const struct json_member create_members[] = {
 	{"memory_mib", JSON_INTEGER, false, 256, 65536},
 	{"cpus", JSON_INTEGER, false, 1, 16},
 	{"disk_gib", JSON_INTEGER, false, 1, 1024},
-	{"allow", JSON_STRINGS, false, 0, 256},
+	{"allow", JSON_STRINGS, false, 0, 2 * RULES_MAX},
+	{"force", JSON_BOOL, false, 0, 0},
 	{"labels", JSON_STRING_MAP, false, 0, 64},
 	{"on_crash", JSON_STRING, false, 1, 16},
 	{"start", JSON_BOOL, false, 0, 0},
@@ -52,15 +54,18 @@ static const struct json_member fork_members[] = {
 };
 static const struct json_member stop_members[] = {{"force", JSON_BOOL, false, 0, 0}};
 static const struct json_member policy_set_members[] = {
-	{"rules", JSON_STRINGS, true, 0, 256},
+	{"rules", JSON_STRINGS, true, 0, 2 * RULES_MAX},
 	{"mode", JSON_STRING, false, 1, 16},
 	{"limits", JSON_OBJECT, false, 0, 0},
+	{"force", JSON_BOOL, false, 0, 0},
 };
 static const struct json_member policy_change_members[] = {
-	{"allow", JSON_STRINGS, false, 0, 256},
-	{"remove", JSON_STRINGS, false, 0, 256},
+	{"allow", JSON_STRINGS, false, 0, 2 * RULES_MAX},
+	{"deny", JSON_STRINGS, false, 0, 2 * RULES_MAX},
+	{"remove", JSON_STRINGS, false, 0, 2 * RULES_MAX},
 	{"mode", JSON_STRING, false, 1, 16},
 	{"limits", JSON_OBJECT, false, 0, 0},
+	{"force", JSON_BOOL, false, 0, 0},
 };
 static const struct json_member token_members[] = {
 	{"role", JSON_STRING, true, 1, 16},
@@ -134,9 +139,14 @@ static const struct route routes[] = {
 	{"PUT", AGENT "/policy", ROLE_ADMIN, ROUTE_JSON, op_serve, .op = "policy.set",
 		MEMBERS(policy_set_members), .summary = "Replace the egress policy"},
 	{"PATCH", AGENT "/policy", ROLE_ADMIN, ROUTE_JSON, op_serve, .op = "policy.change",
-		MEMBERS(policy_change_members), .summary = "Allow or remove single rules"},
+		MEMBERS(policy_change_members),
+		.summary = "Allow, deny or remove single rules, change single settings"},
 	{"GET", AGENT "/policy/log", ROLE_VIEWER, 0, policy_log_serve, .op = "policy.log",
 		.summary = "What left, and what was denied"},
+	{"GET", "/v1/policy/presets", ROLE_VIEWER, 0, op_serve, .op = "policy.presets",
+		.summary = "Lists of rules kept as files"},
+	{"GET", "/v1/policy/presets/{id}", ROLE_VIEWER, 0, op_serve, .op = "policy.preset",
+		.id_arg = "preset", .summary = "One of them"},
 	{"GET", AGENT "/events", ROLE_VIEWER, 0, events_serve, .op = "events.list",
 		.summary = "An agent's events"},
 	{"GET", "/v1/events", ROLE_ADMIN, ROUTE_ALL_AGENTS, events_serve, .op = "events.list",

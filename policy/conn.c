@@ -5,9 +5,12 @@
  * where it was going. Nothing is sent anywhere before the guest has said a name (TLS: SNI; HTTP:
  * Host), the rules allow it at that port, and it was resolved to that address for this guest. Then
  * the relay resolves the name by itself and dials what it got, so that the guest's address decides
- * nothing.
+ * nothing. Where a rule opens a port to any protocol (/tcp) nobody looks for a name: by a name that
+ * was resolved to that address the relay dials what it resolves, by a network that very address.
  *
  *   HELLO --name--> LOOKUP --addresses--> DIAL --connected--> OPEN --both ends--> closed
+ *     |'-- a name with /tcp --'             |
+ *     |'-- a network with /tcp -------------'
  *     '-- no or wrong name --> PAGE (HTTP: why, and what would allow it) or closed
  *
  *   guest ==up (64 KiB, HTTP: only what was checked)==> server
@@ -30,7 +33,7 @@
 #include <sys/socket.h>
 
 enum conn_state { CONN_HELLO, CONN_LOOKUP, CONN_DIAL, CONN_OPEN, CONN_PAGE, CONN_CLOSED };
-enum conn_kind { CONN_UNKNOWN, CONN_TLS, CONN_HTTP };
+enum conn_kind { CONN_UNKNOWN, CONN_TLS, CONN_HTTP, CONN_TCP };
 
 /* Owned by the loop; its relay lists it. */
 struct conn {
@@ -44,10 +47,11 @@ struct conn {
 	struct sni *sni;
 	struct http_check http;
 	struct lookup_wait lookup;
-	struct lookup_result found; /* of the name, while the proxy's is looked up */
+	struct lookup_result found; /* what is to be reached */
 	char name[256], rule[RULE_TEXT_MAX];
-	const char *failure; /* why an allowed connection came to nothing */
-	uint32_t addr;       /* where the guest wanted to go, network byte order */
+	bool allowed, learnt; /* and not told yet; because the policy learns */
+	const char *failure;  /* why an allowed connection came to nothing */
+	uint32_t addr;        /* where the guest wanted to go, network byte order */
 	uint16_t port;
 	uint64_t began, moved; /* now_ms */
 	int handles;
@@ -56,7 +60,7 @@ struct conn {
 	char page[1024];
 };
 
-static const char *const kind_names[] = {"tcp", "tls", "http"};
+static const char *const kind_names[] = {"tcp", "tls", "http", "tcp"};
 
 struct conn **conn_next(struct conn *c)
 {
@@ -94,6 +98,7 @@ static void report(struct conn *c, bool allow, const char *reason)
 		.addr = c->addr,
 		.port = c->port,
 		.allow = allow,
+		.learnt = allow && c->learnt,
 		.bytes_up = c->up.total,
 		.bytes_down = c->down.total,
 		.duration_ms = now_ms() - c->began};
@@ -106,8 +111,11 @@ static void conn_close(struct conn *c, bool rude)
 {
 	if (c->state == CONN_CLOSED)
 		return;
-	if (c->rule[0])
-		report(c, true, c->failure ? c->failure : "");
+	if (c->allowed)
+		report(c, true,
+			c->failure  ? c->failure
+			: c->learnt ? "no rule allows this name and port"
+				    : "");
 	c->state = CONN_CLOSED;
 	c->owner->parts->stats->bytes_up += c->up.total;
 	c->owner->parts->stats->bytes_down += c->down.total;
@@ -179,7 +187,7 @@ static void conn_deny(struct conn *c, const char *reason)
 {
 	c->owner->parts->stats->denied++;
 	report(c, false, reason);
-	c->rule[0] = 0;
+	c->allowed = false;
 	if (c->state == CONN_HELLO && c->kind == CONN_HTTP)
 		blocked_page(c, reason);
 	else
@@ -198,7 +206,7 @@ static void conn_fail(struct conn *c, const char *failure)
 		return;
 	}
 	report(c, true, failure);
-	c->rule[0] = 0;
+	c->allowed = false;
 	send_page(c, "502 Bad Gateway", "berth could not reach %s (port %u): %s.\n", c->name,
 		c->port, told);
 }
@@ -261,37 +269,61 @@ static void find_proxy(struct conn *c)
 		lookup_start(parts->proxy_lookup, parts->proxy->host, &c->lookup);
 }
 
+/* On to the addresses found, straight or by the proxy. */
+static void reach(struct conn *c)
+{
+	if (c->found.n == 0) {
+		conn_fail(c, "its name has no usable address");
+	} else if (c->owner->parts->proxy->kind != PROXY_NONE) {
+		find_proxy(c);
+	} else {
+		c->state = CONN_DIAL;
+		dial_tcp(&c->dial, c->found.addrs, c->found.n, c->addr, c->port);
+	}
+}
+
 static void on_looked_up(struct lookup_wait *w, const struct lookup_result *r)
 {
 	struct conn *c = CONTAINER_OF(w, struct conn, lookup);
+	const struct relay_parts *parts = c->owner->parts;
 
-	if (r->n > 0 && c->owner->parts->proxy->kind != PROXY_NONE) {
-		c->found = *r;
-		find_proxy(c);
-		return;
-	}
-	c->state = CONN_DIAL;
-	if (r->n == 0)
-		conn_fail(c, "its name has no usable address");
-	else
-		dial_tcp(&c->dial, r->addrs, r->n, c->addr, c->port);
+	c->found.n = 0;
+	for (size_t i = 0; i < r->n; i++)
+		if (pin_addr_allowed(parts->private_networks, parts->rules, r->addrs[i], c->port))
+			c->found.addrs[c->found.n++] = r->addrs[i];
+	reach(c);
+}
+
+/* From here on it is allowed, if it stays so until its end. */
+static void allow(struct conn *c, const struct ruleset_decision *d)
+{
+	snprintf(c->rule, sizeof(c->rule), "%s", d->rule);
+	c->allowed = true;
+	c->learnt = d->verdict == RULESET_LEARN || (c->kind == CONN_TCP && !d->tcp);
+	c->moved = now_ms();
+}
+
+static void refuse_name(struct conn *c, const struct ruleset_decision *d)
+{
+	snprintf(c->rule, sizeof(c->rule), "%s", d->rule);
+	conn_deny(c, d->verdict == RULESET_DENY    ? "a rule denies this name"
+		     : d->verdict == RULESET_ALLOW ? "this name was not resolved to this address"
+						   : "no rule allows this name and port");
 }
 
 static void take_name(struct conn *c, const char *name)
 {
 	const struct relay_parts *parts = c->owner->parts;
-	const struct rule *rule = ruleset_match(parts->rules, name, c->port);
+	struct ruleset_decision d = ruleset_name(parts->rules, name, c->port);
 
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	sni_free(c->sni);
 	c->sni = NULL;
-	if (!rule || !pins_has(parts->pins, name, c->addr, c->port)) {
-		conn_deny(c, rule ? "this name was not resolved to this address"
-				  : "no rule allows this name and port");
+	if (!ruleset_allows(&d) || !pins_has(parts->pins, name, c->addr, c->port)) {
+		refuse_name(c, &d);
 		return;
 	}
-	rule_format(rule, c->rule);
-	c->moved = now_ms();
+	allow(c, &d);
 	if (streq(name, RULE_SERVICE_START)) {
 		c->state = CONN_DIAL;
 		dial_unix(&c->dial, RELAY_START_SOCKET);
@@ -299,6 +331,57 @@ static void take_name(struct conn *c, const char *name)
 	}
 	c->state = CONN_LOOKUP;
 	lookup_start(parts->lookup, name, &c->lookup);
+}
+
+static bool is_open_to_all(void *data, const char *name)
+{
+	struct conn *c = data;
+	struct ruleset_decision d = ruleset_name(c->owner->parts->rules, name, c->port);
+
+	return ruleset_allows(&d) && d.tcp;
+}
+
+static bool is_allowed_name(void *data, const char *name)
+{
+	struct conn *c = data;
+	struct ruleset_decision d = ruleset_name(c->owner->parts->rules, name, c->port);
+
+	return ruleset_allows(&d);
+}
+
+/* Any protocol: by a name that was resolved to this address and may be used so, if there is one. */
+static bool take_any_protocol(struct conn *c, bool (*fits)(void *data, const char *name))
+{
+	const struct relay_parts *parts = c->owner->parts;
+	const char *found = pins_find(parts->pins, c->addr, c->port, fits, c);
+	char name[256];
+
+	if (!found)
+		return false;
+	snprintf(name, sizeof(name), "%s", found);
+	c->kind = CONN_TCP;
+	take_name(c, name);
+	return true;
+}
+
+/* What can be said of it before the guest has said anything. */
+static void settle(struct conn *c)
+{
+	struct ruleset_decision d = ruleset_addr(c->owner->parts->rules, c->addr, c->port);
+
+	if (d.verdict == RULESET_DENY) {
+		snprintf(c->rule, sizeof(c->rule), "%s", d.rule);
+		conn_deny(c, "a rule denies this address");
+	} else if (d.verdict == RULESET_ALLOW) {
+		c->kind = CONN_TCP;
+		allow(c, &d);
+		c->state = CONN_LOOKUP;
+		c->dial.own = NULL;
+		c->found = (struct lookup_result){.n = 1, .addrs = {c->addr}};
+		reach(c);
+	} else {
+		take_any_protocol(c, is_open_to_all);
+	}
 }
 
 static void read_tls_name(struct conn *c)
@@ -336,6 +419,12 @@ static bool check_http(struct conn *c)
 	return false;
 }
 
+/* A policy that learns lets other protocols through, by what the guest has resolved. */
+static bool learn_protocol(struct conn *c)
+{
+	return c->owner->parts->rules->learn && take_any_protocol(c, is_allowed_name);
+}
+
 static void read_name(struct conn *c)
 {
 	if (c->up.eof) {
@@ -346,7 +435,8 @@ static void read_name(struct conn *c)
 		c->kind = c->up.data[0] == 0x16 ? CONN_TLS : CONN_HTTP;
 		if (c->kind == CONN_HTTP && (c->up.data[0] < 'A' || c->up.data[0] > 'Z')) {
 			c->kind = CONN_UNKNOWN;
-			conn_deny(c, "neither TLS nor HTTP");
+			if (!learn_protocol(c))
+				conn_deny(c, "neither TLS nor HTTP");
 			return;
 		}
 	}
@@ -359,7 +449,7 @@ static void read_name(struct conn *c)
 /* Passes on what may, now that the server is there. */
 static void go_on(struct conn *c)
 {
-	if (c->kind == CONN_TLS)
+	if (c->kind != CONN_HTTP)
 		c->up.pass = c->up.len;
 	else if (!check_http(c))
 		return;
@@ -423,6 +513,8 @@ void conn_tick(struct conn *c, uint64_t now)
 
 	switch (c->state) {
 	case CONN_HELLO:
+		if (now - c->began > RELAY_LEARN_MS && c->up.len == 0 && learn_protocol(c))
+			break; /* the server is to speak first */
 		if (now - c->began > RELAY_HELLO_MS && c->up.len == 0)
 			conn_close(c, false);
 		else if (now - c->began > RELAY_HELLO_MS)
@@ -451,11 +543,39 @@ void conn_tick(struct conn *c, uint64_t now)
 	}
 }
 
+/* By a name; or by a network, whose connections have none. */
+static bool still_allowed(const struct conn *c, struct ruleset_decision *ret)
+{
+	const struct relay_parts *parts = c->owner->parts;
+	uint32_t reached = c->dial.open ? dial_addr(&c->dial) : 0;
+
+	if (!c->name[0]) {
+		*ret = ruleset_addr(parts->rules, c->addr, c->port);
+		return ret->verdict == RULESET_ALLOW;
+	}
+	*ret = ruleset_name(parts->rules, c->name, c->port);
+	if (!ruleset_allows(ret) || (c->kind == CONN_TCP && !ret->tcp && !parts->rules->learn))
+		return false;
+	if (ruleset_addr(parts->rules, c->addr, c->port).verdict == RULESET_DENY)
+		return false;
+	return !reached ||
+	       pin_addr_allowed(parts->private_networks, parts->rules, reached, c->port);
+}
+
 void conn_recheck(struct conn *c)
 {
-	if (c->rule[0] && c->state != CONN_CLOSED &&
-		!ruleset_match(c->owner->parts->rules, c->name, c->port))
+	struct ruleset_decision d;
+
+	if (!c->allowed || c->state == CONN_CLOSED)
+		return;
+	if (still_allowed(c, &d)) {
+		uint64_t moved = c->moved;
+
+		allow(c, &d);
+		c->moved = moved;
+	} else {
 		conn_deny(c, "the rules have changed");
+	}
 }
 
 /* Where the wall took the connection from. */
@@ -509,6 +629,8 @@ struct conn *conn_accept(struct conn_owner *owner, uv_stream_t *listener)
 	uv_tcp_nodelay(&c->guest, 1);
 	if (flow_start(&c->up) < 0)
 		conn_close(c, true);
+	else
+		settle(c);
 	return c;
 }
 

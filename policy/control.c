@@ -115,6 +115,7 @@ static const struct json_member policy_members[] = {
 	{"rules", JSON_STRINGS, true, 0, RULES_MAX},
 	{"mode", JSON_STRING, false, 1, 16},
 	{"limits", JSON_OBJECT, false, 0, 0},
+	{"presets", JSON_OBJECT, false, 0, 0},
 };
 
 static void op_policy_set(struct control *c, struct control_request *r, const cJSON *args)

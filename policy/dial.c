@@ -32,20 +32,27 @@ static void close_try(struct dial *d)
 		uv_close(&d->sock.handle, on_closed);
 }
 
-/* True when both ends have one address: this host itself answered, which no public name should
- * mean. */
-static bool reached_itself(struct dial *d)
+/*
+ * This host's own address, which no name and no network of a policy should mean: then the kernel
+ * would send from the very address it sends to. Asking it that way sends nothing.
+ */
+static bool is_own_address(uint32_t addr)
 {
-	struct sockaddr_in here = {0}, there = {0};
-	int n = sizeof(here), m = sizeof(there);
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)}, from = {0};
+	socklen_t n = sizeof(from);
+	AUTOFD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	if (d->n == 0 || d->proxy)
-		return false;
-	if (uv_tcp_getsockname(&d->sock.tcp, (struct sockaddr *)&here, &n) < 0 ||
-		uv_tcp_getpeername(&d->sock.tcp, (struct sockaddr *)&there, &m) < 0)
-		return true;
-	return here.sin_addr.s_addr == there.sin_addr.s_addr &&
-	       !pin_networks_have(d->own, there.sin_addr.s_addr);
+	to.sin_addr.s_addr = addr;
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		return false; /* no way there, as the dialling will find */
+	return getsockname(fd, (struct sockaddr *)&from, &n) < 0 ||
+	       from.sin_addr.s_addr == to.sin_addr.s_addr;
+}
+
+/* What a proxy dials is not this host's business. */
+static bool may_dial(const struct dial *d, uint32_t addr)
+{
+	return d->proxy || (d->own && pin_networks_have(d->own, addr)) || !is_own_address(addr);
 }
 
 static void succeed(struct dial *d)
@@ -126,7 +133,8 @@ static void talk_to_proxy(struct dial *d)
 
 	inet_ntop(AF_INET, &addr, text, sizeof(text));
 	buf_init(&out, PROXY_ANSWER_MAX);
-	proxy_begin(&d->talk, d->proxy, d->proxy->names ? d->name : text, d->port, &out);
+	proxy_begin(
+		&d->talk, d->proxy, d->proxy->names && d->name[0] ? d->name : text, d->port, &out);
 	if (uv_read_start(&d->sock.stream, alloc_answer, on_answer) < 0)
 		close_try(d);
 	else
@@ -142,7 +150,7 @@ static void on_connect(uv_connect_t *req, int status)
 		return;
 	if (status < 0 && d->proxy)
 		proxy_fails(d, "cannot be reached");
-	else if (status < 0 || reached_itself(d))
+	else if (status < 0)
 		close_try(d);
 	else if (d->proxy)
 		talk_to_proxy(d);
@@ -162,7 +170,8 @@ static void try_next(struct dial *d)
 	d->proxy_failed = false;
 	d->talk = (struct proxy_talk){0};
 	d->began = now_ms();
-	if (uv_tcp_connect(&d->connect, &d->sock.tcp, (struct sockaddr *)&to, on_connect) < 0)
+	if (!may_dial(d, to.sin_addr.s_addr) ||
+		uv_tcp_connect(&d->connect, &d->sock.tcp, (struct sockaddr *)&to, on_connect) < 0)
 		close_try(d);
 }
 
@@ -196,6 +205,11 @@ void dial_by_proxy(struct dial *d, const struct proxy *proxy, const uint32_t *vi
 	d->tries = MIN(proxy->names ? d->n_via : MAX(d->n, d->n_via), (size_t)DIAL_VIA_MAX);
 	memcpy(d->via, via, d->n_via * sizeof(*via));
 	try_next(d);
+}
+
+uint32_t dial_addr(const struct dial *d)
+{
+	return d->n && !(d->proxy && d->proxy->names) ? d->addrs[(d->at - 1) % d->n] : 0;
 }
 
 void dial_unix(struct dial *d, const char *path)

@@ -18,7 +18,7 @@
 struct dial {
 	uv_loop_t *loop;
 	const struct pin_networks
-		*own; /* networks in which this host's own addresses may be dialled */
+		*own; /* networks in which this host's own addresses may be dialled; NULL: none */
 	union {
 		uv_handle_t handle;
 		uv_stream_t stream;
@@ -51,6 +51,8 @@ void dial_tcp(struct dial *d, const uint32_t *addrs, size_t n, uint32_t prefer, 
 void dial_by_proxy(struct dial *d, const struct proxy *proxy, const uint32_t *via, size_t n_via,
 	const char *name, const uint32_t *addrs, size_t n, uint16_t port);
 void dial_unix(struct dial *d, const char *path);
+/* The address that is being tried or was reached; 0 of a service. After dial_tcp or dial_unix. */
+uint32_t dial_addr(const struct dial *d);
 /* Gives up on the address that has been tried for longer than ms if there is another one. */
 void dial_tick(struct dial *d, uint64_t now, uint64_t ms);
 /* Why it came to nothing, for people; names the proxy. */

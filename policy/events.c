@@ -18,7 +18,7 @@
 
 /* The texts of one kind, and what has come since the last entry of it was sent. */
 struct slot {
-	bool used, allow;
+	bool used, allow, learnt;
 	char name[256], protocol[8], rule[320], reason[96];
 	uint32_t addr;
 	uint16_t port;
@@ -34,6 +34,10 @@ struct events {
 	size_t used;
 	uint64_t lost;
 	bool down[HEALTH_N];
+	struct {
+		const char *reason; /* a literal */
+		uint64_t n;
+	} denied[EVENTS_REASONS];
 };
 
 static void send_event(struct events *e, cJSON *event)
@@ -59,7 +63,7 @@ static void send_slot(struct events *e, struct slot *s)
 	cJSON_AddNumberToObject(o, "port", s->port);
 	cJSON_AddStringToObject(o, "protocol", s->protocol);
 	cJSON_AddStringToObject(o, "rule", s->rule);
-	cJSON_AddStringToObject(o, "verdict", s->allow ? "allow" : "deny");
+	cJSON_AddStringToObject(o, "verdict", s->learnt ? "learn" : s->allow ? "allow" : "deny");
 	cJSON_AddStringToObject(o, "reason", s->reason);
 	cJSON_AddNumberToObject(o, "bytes_up", (double)s->bytes_up);
 	cJSON_AddNumberToObject(o, "bytes_down", (double)s->bytes_down);
@@ -107,7 +111,8 @@ struct events *events_new(uv_loop_t *loop, void (*send)(void *data, const cJSON 
 
 static bool same_kind(const struct slot *s, const struct egress *g)
 {
-	return s->used && s->port == g->port && s->allow == g->allow && streq(s->name, g->name) &&
+	return s->used && s->port == g->port && s->allow == g->allow && s->learnt == g->learnt &&
+	       streq(s->name, g->name) && (g->name[0] || s->addr == g->addr) &&
 	       streq(s->protocol, g->protocol) && streq(s->reason, g->reason);
 }
 
@@ -128,6 +133,8 @@ static void open_slot(struct events *e, struct slot *s, const struct egress *g)
 {
 	*s = (struct slot){.used = true,
 		.allow = g->allow,
+		.learnt = g->learnt,
+		.addr = g->addr,
 		.port = g->port,
 		.ends = now_ms() + EVENTS_WINDOW_MS};
 	snprintf(s->name, sizeof(s->name), "%s", g->name);
@@ -139,11 +146,32 @@ static void open_slot(struct events *e, struct slot *s, const struct egress *g)
 		uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+static void count_denied(struct events *e, const char *reason)
+{
+	size_t i = 0;
+
+	while (i < EVENTS_REASONS - 1 && e->denied[i].reason && !streq(e->denied[i].reason, reason))
+		i++;
+	e->denied[i].reason = reason;
+	e->denied[i].n++;
+}
+
+cJSON *events_denied_by(const struct events *e)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	for (size_t i = 0; i < EVENTS_REASONS && e->denied[i].reason; i++)
+		cJSON_AddNumberToObject(o, e->denied[i].reason, (double)e->denied[i].n);
+	return o;
+}
+
 void events_egress(struct events *e, const struct egress *g)
 {
 	struct slot *s = find_slot(e, g);
 	bool first;
 
+	if (!g->allow)
+		count_denied(e, g->reason);
 	if (!s) {
 		e->lost++;
 		return;

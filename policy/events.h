@@ -9,6 +9,7 @@
 
 #define EVENTS_SLOTS 128      /* different decisions within one window */
 #define EVENTS_WINDOW_MS 1000 /* the same decision within it is one entry with a count */
+#define EVENTS_REASONS 64     /* reasons of denials that are counted apart */
 
 struct events;
 
@@ -18,10 +19,11 @@ enum health { HEALTH_RESOLVERS, HEALTH_PROXY, HEALTH_N };
 /* One decision; strings are copied. name and rule may be "". addr is in network byte order, 0 for
  * none. */
 struct egress {
-	const char *name, *protocol, *rule, *reason; /* protocol: "dns", "tls", "http", "tcp" */
+	const char *name, *protocol, *rule; /* protocol: "dns", "tls", "http", "tcp" */
+	const char *reason;                 /* a literal; "" when there is nothing to say */
 	uint32_t addr;
-	uint16_t port; /* 0: none (a DNS question) */
-	bool allow;
+	uint16_t port;      /* 0: none (a DNS question) */
+	bool allow, learnt; /* learnt: allowed because the policy learns; else it were denied */
 	uint64_t bytes_up, bytes_down, duration_ms;
 };
 
@@ -31,6 +33,8 @@ struct events *events_new(
 void events_egress(struct events *e, const struct egress *entry);
 /* Told on every change; they work at first. */
 void events_health(struct events *e, enum health part, bool up, const char *detail);
+/* {reason: how often something was denied for it}, over the life of the process. */
+cJSON *events_denied_by(const struct events *e);
 __attribute__((format(printf, 2, 3))) void events_error(struct events *e, const char *fmt, ...);
 
 #endif

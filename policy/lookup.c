@@ -20,9 +20,9 @@ struct entry {
 	struct entry *next;
 	struct lookup *lookup;
 	struct lookup_wait *waits;
-	struct lookup_result result;
-	uint64_t until;    /* now_ms */
-	bool asking, busy; /* busy: its waiters are being called */
+	struct dns_answer answer; /* as upstream said */
+	uint64_t until;           /* now_ms */
+	bool asking, busy;        /* busy: its waiters are being called */
 	char name[];
 };
 
@@ -30,6 +30,7 @@ struct entry {
 struct lookup {
 	struct upstream *upstream;
 	const struct pin_networks *private_networks;
+	const struct ruleset *rules;
 	struct entry *buckets[BUCKETS];
 	size_t n, asking, hand; /* hand: the bucket where the next eviction begins */
 };
@@ -43,12 +44,14 @@ static size_t bucket_of(const char *name)
 	return h % BUCKETS;
 }
 
-struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks)
+struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks,
+	const struct ruleset *rules)
 {
 	struct lookup *l = xcalloc(1, sizeof(*l));
 
 	l->upstream = upstream;
 	l->private_networks = private_networks;
+	l->rules = rules;
 	return l;
 }
 
@@ -95,15 +98,20 @@ static struct entry *add(struct lookup *l, const char *name)
 	return e;
 }
 
-static void keep_allowed(
-	const struct pin_networks *nets, const struct dns_answer *a, struct lookup_result *ret)
+/* The answer as it may be used now. */
+static struct lookup_result usable(const struct entry *e, uint64_t now)
 {
-	for (size_t i = 0; i < a->n; i++) {
-		if (pin_addr_allowed(nets, a->addrs[i]))
-			ret->addrs[ret->n++] = a->addrs[i];
+	struct lookup_result r = {
+		.rcode = e->answer.rcode, .ttl = (uint32_t)((e->until - now) / 1000)};
+
+	for (size_t i = 0; i < e->answer.n; i++) {
+		if (pin_addr_allowed(e->lookup->private_networks, e->lookup->rules,
+			    e->answer.addrs[i], RULESET_ANY_PORT))
+			r.addrs[r.n++] = e->answer.addrs[i];
 		else
-			ret->removed++;
+			r.removed++;
 	}
+	return r;
 }
 
 static void on_answer(void *data, const struct dns_answer *answer)
@@ -111,20 +119,17 @@ static void on_answer(void *data, const struct dns_answer *answer)
 	struct entry *e = data;
 	struct lookup_wait *w = e->waits;
 	struct lookup_result result;
+	uint64_t now = now_ms();
 
-	e->result = (struct lookup_result){.rcode = DNS_SERVFAIL, .ttl = FAILURE_TTL};
-	if (answer) {
-		e->result.rcode = answer->rcode;
-		e->result.ttl = answer->ttl;
-		keep_allowed(e->lookup->private_networks, answer, &e->result);
-	}
-	e->until = now_ms() + (uint64_t)e->result.ttl * 1000;
+	e->answer =
+		answer ? *answer : (struct dns_answer){.rcode = DNS_SERVFAIL, .ttl = FAILURE_TTL};
+	e->until = now + (uint64_t)e->answer.ttl * 1000;
 	e->waits = NULL;
 	e->asking = false;
 	e->lookup->asking--;
 	if (w)
 		w->at = &w;
-	result = e->result;
+	result = usable(e, now);
 	e->busy = true;
 	while (w) {
 		struct lookup_wait *one = w;
@@ -137,9 +142,8 @@ static void on_answer(void *data, const struct dns_answer *answer)
 
 static void answer_from(const struct entry *e, uint64_t now, struct lookup_wait *w)
 {
-	struct lookup_result result = e->result;
+	struct lookup_result result = usable(e, now);
 
-	result.ttl = (uint32_t)((e->until - now) / 1000);
 	w->at = NULL;
 	w->done(w, &result);
 }

@@ -25,7 +25,9 @@ struct lookup_wait {
 	struct lookup_wait *next, **at;
 };
 
-struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks);
+/* Addresses are judged by rules and networks when they are given, not when they are kept. */
+struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks,
+	const struct ruleset *rules);
 /* What is known came from other servers than will be asked now. */
 void lookup_forget(struct lookup *l);
 /* name: normal form. done is called once, perhaps before this returns. */

@@ -46,17 +46,20 @@ int nft_run(struct nft *n, const char *text, struct err *err)
 		why && *why ? why : "no reason given");
 }
 
-static uint64_t sum_packets(const cJSON *root)
+static void read_counts(const cJSON *root, uint64_t ret[WALL_COUNTS])
 {
 	const cJSON *item;
-	uint64_t sum = 0;
 
-	cJSON_ArrayForEach (item, json_get(root, "nftables"))
-		sum += (uint64_t)json_int(json_get(item, "counter"), "packets", 0);
-	return sum;
+	cJSON_ArrayForEach (item, json_get(root, "nftables")) {
+		const cJSON *counter = json_get(item, "counter");
+		int i = nft_text_count(json_str(counter, "name", ""));
+
+		if (i >= 0)
+			ret[i] = (uint64_t)json_int(counter, "packets", 0);
+	}
 }
 
-int nft_count(struct nft *n, uint64_t *ret_packets, struct err *err)
+int nft_count(struct nft *n, uint64_t ret[WALL_COUNTS], struct err *err)
 {
 	struct buf text;
 	cJSON *root;
@@ -73,7 +76,7 @@ int nft_count(struct nft *n, uint64_t *ret_packets, struct err *err)
 	root = cJSON_Parse(nft_ctx_get_output_buffer(n->ctx));
 	if (!root)
 		return err_set(err, EPROTO, "nftables' counters were not understood");
-	*ret_packets = sum_packets(root);
+	read_counts(root, ret);
 	cJSON_Delete(root);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "wall_msg.h"
 
 struct nft;
 
@@ -14,7 +15,7 @@ struct nft *nft_new(struct err *err);
 void nft_free(struct nft *n);
 /* Runs the text as one transaction; returns when netlink has acknowledged. */
 int nft_run(struct nft *n, const char *text, struct err *err);
-/* The packets of all counters of the table, summed. */
-int nft_count(struct nft *n, uint64_t *ret_packets, struct err *err);
+/* The packets of the table's counters. */
+int nft_count(struct nft *n, uint64_t ret[WALL_COUNTS], struct err *err);
 
 #endif

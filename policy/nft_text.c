@@ -1,40 +1,61 @@
 /* The text that libnftables gets: made from numbers only, by pure functions. */
 #include "nft_text.h"
 #include "guest.h"
+#include "ipv4.h"
 #include "pin_addr.h"
+#include "util.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 
+static const char *const count_names[WALL_COUNTS] = {
+	[WALL_REFUSED_SPOOFED] = "refused_spoofed",
+	[WALL_REFUSED_IPV6] = "refused_ipv6",
+	[WALL_REFUSED_INVALID] = "refused_invalid",
+	[WALL_REFUSED_HOST] = "refused_host",
+	[WALL_REFUSED_TCP] = "refused_tcp",
+	[WALL_REFUSED_UDP] = "refused_udp",
+	[WALL_REFUSED_OTHER] = "refused_other",
+	[WALL_TAKEN_DNS] = "taken_dns",
+	[WALL_TAKEN_NAMES] = "taken_names",
+	[WALL_TAKEN_LEARNT] = "taken_learnt",
+	[WALL_TAKEN_NETWORKS] = "taken_networks",
+};
+
 /*
- * Everything comes in by tap0. The nat chain sends DNS, wherever it was addressed, to the resolver
- * and what is pinned to the relay; the chain right behind it lets through what was sent there, the
- * guest's answers on connections that the host began, and nothing else. Both hang on prerouting:
- * there is nothing to forward. A connection that was let in stays known to conntrack as `dnat`, so
- * it outlives its pin.
+ * Everything comes in by tap0. The nat chain sends DNS, wherever it was addressed, to the resolver,
+ * and to the relay what is pinned (an address and port, or while a policy learns an address) or in
+ * an open network; the chain right behind it lets through what was sent there, the guest's answers
+ * on connections that the host began, and nothing else. Both hang on prerouting: there is nothing
+ * to forward. A connection that was let in stays known to conntrack as `dnat`, so it outlives its
+ * pin.
  */
-static const char base_text[] =
-	"add table inet berth\n"
-	"delete table inet berth\n"
-	"table inet berth {\n"
-	"	set pins {\n"
-	"		type ipv4_addr . inet_service\n"
-	"		flags timeout\n"
-	"		size %d\n"
-	"	}\n"
-	"	counter refused_spoofed {}\n"
-	"	counter refused_ipv6 {}\n"
-	"	counter refused_invalid {}\n"
-	"	counter refused_host {}\n"
-	"	counter refused_tcp {}\n"
-	"	counter refused_udp {}\n"
-	"	counter refused_other {}\n"
+static const char sets_text[] = "	set pins {\n"
+				"		type ipv4_addr . inet_service\n"
+				"		flags timeout\n"
+				"		size %d\n"
+				"	}\n"
+				"	set hosts {\n"
+				"		type ipv4_addr\n"
+				"		flags timeout\n"
+				"		size %d\n"
+				"	}\n"
+				"	set networks {\n"
+				"		type ipv4_addr . inet_service\n"
+				"		flags interval\n"
+				"		size %d\n"
+				"	}\n";
+
+static const char chains_text[] =
 	"	chain steer {\n"
 	"		type nat hook prerouting priority dstnat; policy accept;\n"
 	"		iifname != \"tap0\" return\n"
 	"		ip saddr != %s return\n"
-	"		meta l4proto { tcp, udp } th dport 53 redirect to :53\n"
-	"		ip daddr . tcp dport @pins redirect to :1\n"
+	"		meta l4proto { tcp, udp } th dport 53 counter name taken_dns redirect to "
+	":53\n"
+	"		ip daddr . tcp dport @pins counter name taken_names redirect to :1\n"
+	"		ip daddr . tcp dport @networks counter name taken_networks redirect to :1\n"
+	"		meta l4proto tcp ip daddr @hosts counter name taken_learnt redirect to :1\n"
 	"	}\n"
 	"	chain wall {\n"
 	"		type filter hook prerouting priority dstnat + 10; policy drop;\n"
@@ -48,10 +69,14 @@ static const char base_text[] =
 	"		ip daddr %s meta l4proto tcp counter name refused_host reject with tcp "
 	"reset\n"
 	"		ip daddr %s counter name refused_host reject with icmpx admin-prohibited\n"
-	"		meta l4proto tcp counter name refused_tcp reject with tcp reset\n"
-	"		meta l4proto udp counter name refused_udp reject with icmpx "
-	"admin-prohibited\n"
+	"		meta l4proto vmap { tcp : goto refuse_tcp, udp : goto refuse_udp }\n"
 	"		counter name refused_other reject with icmpx admin-prohibited\n"
+	"	}\n"
+	"	chain refuse_tcp {\n"
+	"		counter name refused_tcp reject with tcp reset\n"
+	"	}\n"
+	"	chain refuse_udp {\n"
+	"		counter name refused_udp reject with icmpx admin-prohibited\n"
 	"	}\n"
 	"	chain forward {\n"
 	"		type filter hook forward priority filter; policy drop;\n"
@@ -60,8 +85,20 @@ static const char base_text[] =
 
 void nft_text_base(struct buf *out)
 {
-	buf_addf(out, base_text, WALL_PINS_MAX, GUEST_ADDR, GUEST_ADDR, GUEST_HOST_ADDR,
-		GUEST_HOST_ADDR, GUEST_PORT, GUEST_CDP_PORT, GUEST_HOST_ADDR, GUEST_HOST_ADDR);
+	buf_add_str(out, "add table inet berth\ndelete table inet berth\ntable inet berth {\n");
+	buf_addf(out, sets_text, WALL_PINS_MAX, WALL_PINS_MAX, WALL_NETS_MAX);
+	for (size_t i = 0; i < WALL_COUNTS; i++)
+		buf_addf(out, "	counter %s {}\n", count_names[i]);
+	buf_addf(out, chains_text, GUEST_ADDR, GUEST_ADDR, GUEST_HOST_ADDR, GUEST_HOST_ADDR,
+		GUEST_PORT, GUEST_CDP_PORT, GUEST_HOST_ADDR, GUEST_HOST_ADDR);
+}
+
+int nft_text_count(const char *name)
+{
+	for (int i = 0; i < WALL_COUNTS; i++)
+		if (streq(count_names[i], name))
+			return i;
+	return -1;
 }
 
 static void add_element(struct buf *out, const char *verb, const struct wall_request *r)
@@ -69,7 +106,10 @@ static void add_element(struct buf *out, const char *verb, const struct wall_req
 	char addr[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &r->addr, addr, sizeof(addr));
-	buf_addf(out, "%s element inet berth pins { %s . %u", verb, addr, (unsigned)r->port);
+	if (r->port)
+		buf_addf(out, "%s element inet berth pins { %s . %u", verb, addr, r->port);
+	else
+		buf_addf(out, "%s element inet berth hosts { %s", verb, addr);
 	if (r->op == WALL_PIN)
 		buf_addf(out, " timeout %us", r->ttl);
 	buf_add_str(out, " }\n");
@@ -84,11 +124,10 @@ int nft_text_request(struct buf *out, const struct wall_request *r)
 	struct wall_request there = *r;
 
 	if (r->op == WALL_FLUSH) {
-		buf_add_str(out, "flush set inet berth pins\n");
+		buf_add_str(out, "flush set inet berth pins\nflush set inet berth hosts\n");
 		return 0;
 	}
-	if ((r->op != WALL_PIN && r->op != WALL_UNPIN) || r->port == 0 ||
-		!pin_addr_possible(r->addr))
+	if ((r->op != WALL_PIN && r->op != WALL_UNPIN) || !pin_addr_possible(r->addr))
 		return -EINVAL;
 	if (r->op == WALL_PIN && (r->ttl == 0 || r->ttl > WALL_TTL_MAX))
 		return -EINVAL;
@@ -100,6 +139,33 @@ int nft_text_request(struct buf *out, const struct wall_request *r)
 	if (r->op == WALL_PIN)
 		add_element(out, "add", r);
 	return 0;
+}
+
+const char *nft_text_count_name(int count)
+{
+	return count_names[count];
+}
+
+bool nft_text_network_valid(const struct wall_request *r)
+{
+	struct ipv4_network n = {ntohl(r->addr), r->bits ? ~0u << (32 - MIN(r->bits, 32)) : 0};
+
+	return r->op == WALL_NET && r->bits <= 32 && r->port && r->port != 53 &&
+	       (n.net & n.mask) == n.net && !ipv4_never_reached(&n);
+}
+
+void nft_text_networks(struct buf *out, const struct wall_request *list, size_t n)
+{
+	char addr[INET_ADDRSTRLEN];
+
+	buf_add_str(out, "flush set inet berth networks\n");
+	for (size_t i = 0; i < n; i++) {
+		inet_ntop(AF_INET, &list[i].addr, addr, sizeof(addr));
+		buf_addf(out, "%s%s/%u . %u", i ? ", " : "add element inet berth networks { ", addr,
+			list[i].bits, list[i].port);
+	}
+	if (n)
+		buf_add_str(out, " }\n");
 }
 
 void nft_text_counters(struct buf *out)

@@ -5,14 +5,22 @@
 #include "bytes.h"
 #include "wall_msg.h"
 
-#define NFT_TEXT_MAX 65536
+#define NFT_TEXT_MAX (1u << 18) /* the longest: WALL_NETS_MAX networks */
 
 /* The whole table, replacing one that is there, in one transaction; no pin is in it. */
 void nft_text_base(struct buf *out);
 /* One request (WALL_PIN, WALL_UNPIN, WALL_FLUSH) as commands; -EINVAL for anything a wall must not
  * do. */
 int nft_text_request(struct buf *out, const struct wall_request *r);
-/* Lists the counters of refused packets, as JSON. */
+/* Is it a WALL_NET that a wall may open? */
+bool nft_text_network_valid(const struct wall_request *r);
+/* The networks (valid, none within another at the same port) in place of the last, in one
+ * transaction. */
+void nft_text_networks(struct buf *out, const struct wall_request *list, size_t n);
+/* The counter of that name (enum wall_count), or -1; and the name of one. */
+int nft_text_count(const char *name);
+const char *nft_text_count_name(int count);
+/* Lists the counters, as JSON. */
 void nft_text_counters(struct buf *out);
 
 #endif

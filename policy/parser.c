@@ -13,6 +13,7 @@
 #include "control.h"
 #include "json.h"
 #include "log.h"
+#include "nft_text.h"
 #include "privs.h"
 #include "relay.h"
 #include "resolver.h"
@@ -43,11 +44,13 @@ struct parser {
 	struct control *control;
 };
 
-/* A policy.set whose pins are still to go. */
+/* A policy.set that the wall has not acknowledged yet. */
 struct change {
 	struct parser *parser;
 	struct control_request *request;
-	struct pins_wait wait;
+	struct pins_wait pins;
+	size_t asked; /* answers about networks that are still to come, and the pins' */
+	int result;
 };
 
 static void on_wall_lost(void *data)
@@ -64,35 +67,54 @@ static void on_event(void *data, const cJSON *event)
 		control_event(p->control, event);
 }
 
-static void on_rules_in_force(struct pins_wait *w, int result)
+static void finish_part(struct change *change, int result)
 {
-	struct change *change = CONTAINER_OF(w, struct change, wait);
-
-	if (result < 0) {
-		log_error("pins that are no longer allowed could not be removed: everything is "
-			  "closed");
+	if (result < 0)
+		change->result = result;
+	if (--change->asked > 0)
+		return;
+	if (change->result < 0) {
+		log_error(
+			"the wall did not take the change of the policy (%s): everything is closed",
+			strerror(-change->result));
 		_exit(1);
 	}
 	control_answer(change->request, cJSON_CreateObject());
 	free(change);
 }
 
-static int check_mode(const cJSON *policy, struct err *err)
+static void on_pins_in_force(struct pins_wait *w, int result)
 {
-	const char *mode = json_str(policy, "mode", "enforce");
+	finish_part(CONTAINER_OF(w, struct change, pins), result);
+}
 
-	if (streq(mode, "enforce"))
-		return 0;
-	err_set(err, EINVAL, "mode '%.16s' is not known: only 'enforce' is", mode);
-	return err_type(err, 400, "invalid-request");
+static void on_network_answer(void *data, const struct wall_answer *answer)
+{
+	finish_part(data, answer->result);
+}
+
+static void ask_networks(struct change *change, const struct wall_request *r)
+{
+	int result = wall_ask(change->parser->wall, r, on_network_answer, change);
+
+	if (result == 0)
+		change->asked++;
+	else
+		change->result = result;
+}
+
+static void ask_network(void *data, const struct ipv4_network *net, uint16_t port)
+{
+	ask_networks(data, &(struct wall_request){.op = WALL_NET,
+				   .addr = htonl(net->net),
+				   .bits = (uint16_t)__builtin_popcount(net->mask),
+				   .port = port});
 }
 
 /* All of it or, on an error, nothing. */
 static int take_policy(struct parser *p, const cJSON *policy, struct err *err)
 {
-	int r = check_mode(policy, err);
-
-	return r < 0 ? r : ruleset_set(&p->rules, json_get(policy, "rules"), err);
+	return ruleset_set(&p->rules, policy, err);
 }
 
 static void op_policy_set(void *data, const cJSON *policy, struct control_request *r)
@@ -106,11 +128,18 @@ static void op_policy_set(void *data, const cJSON *policy, struct control_reques
 		return;
 	}
 	change = xcalloc(1, sizeof(*change));
-	*change = (struct change){.parser = p, .request = r, .wait = {.done = on_rules_in_force}};
+	*change = (struct change){.parser = p,
+		.request = r,
+		.pins = {.done = on_pins_in_force},
+		.asked = 2}; /* one is let go below */
 	relay_recheck(p->relay);
-	if (pins_keep_allowed(p->pins, &p->rules, &change->wait))
-		on_rules_in_force(&change->wait, 0);
-	log_info("%zu rules are in force", p->rules.n);
+	ask_networks(change, &(struct wall_request){.op = WALL_NETS_BEGIN});
+	ruleset_networks(&p->rules, ask_network, change);
+	ask_networks(change, &(struct wall_request){.op = WALL_NETS_COMMIT});
+	log_info("%zu rules are in force%s", p->rules.n, p->rules.learn ? ", in mode learn" : "");
+	if (pins_follow(p->pins, &p->rules, &change->pins))
+		finish_part(change, 0);
+	finish_part(change, 0);
 }
 
 /* A stats request that waits for the wall's counters. */
@@ -119,11 +148,24 @@ struct counting {
 	struct control_request *request;
 };
 
-static void on_counted(void *data, int result, uint64_t packets)
+static cJSON *counts_json(const struct wall_answer *answer, uint64_t *ret_refused)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	*ret_refused = 0;
+	for (int i = 0; i < WALL_COUNTS; i++) {
+		cJSON_AddNumberToObject(o, nft_text_count_name(i), (double)answer->counts[i]);
+		*ret_refused += i < WALL_REFUSED_COUNT ? answer->counts[i] : 0;
+	}
+	return o;
+}
+
+static void on_counted(void *data, const struct wall_answer *answer)
 {
 	struct counting *counting = data;
 	struct parser *p = counting->parser;
 	cJSON *o = cJSON_CreateObject();
+	uint64_t refused;
 
 	cJSON_AddNumberToObject(o, "dns_queries", (double)p->stats.dns_queries);
 	cJSON_AddNumberToObject(o, "dns_denied", (double)p->stats.dns_denied);
@@ -132,7 +174,9 @@ static void on_counted(void *data, int result, uint64_t packets)
 	cJSON_AddNumberToObject(o, "bytes_up", (double)p->stats.bytes_up);
 	cJSON_AddNumberToObject(o, "bytes_down", (double)p->stats.bytes_down);
 	cJSON_AddNumberToObject(o, "pins", (double)pins_count(p->pins));
-	cJSON_AddNumberToObject(o, "dropped_packets", (double)packets);
+	cJSON_AddItemToObject(o, "packets", counts_json(answer, &refused));
+	cJSON_AddNumberToObject(o, "dropped_packets", (double)refused);
+	cJSON_AddItemToObject(o, "denied_by", events_denied_by(p->events));
 	control_answer(counting->request, o);
 	free(counting);
 }
@@ -145,7 +189,7 @@ static void op_stats(void *data, struct control_request *r)
 
 	*counting = (struct counting){.parser = p, .request = r};
 	if (wall_ask(p->wall, &request, on_counted, counting) < 0)
-		on_counted(counting, 0, 0);
+		on_counted(counting, &(struct wall_answer){0});
 }
 
 static void op_upstream_set(void *data, const cJSON *args, struct control_request *r)
@@ -205,15 +249,16 @@ static int set_up(
 {
 	/* The operator's own proxy may be anywhere but on multicast and the like. */
 	static const struct pin_networks anywhere = {.n = 1};
+	static const struct ruleset no_rules;
 	struct resolver_parts resolver;
 	struct relay_parts relay;
 
 	p->private_networks = config->private_networks;
 	p->wall = wall_client_new(&p->loop, config->wall, on_wall_lost, p);
-	p->pins = pins_new(&p->loop, p->wall);
+	p->pins = pins_new(&p->loop, p->wall, &p->private_networks);
 	p->upstream = upstream_new(&p->loop, on_resolver_health, p);
-	p->lookup = lookup_new(p->upstream, &p->private_networks);
-	p->proxy_lookup = lookup_new(p->upstream, &anywhere);
+	p->lookup = lookup_new(p->upstream, &p->private_networks, &p->rules);
+	p->proxy_lookup = lookup_new(p->upstream, &anywhere, &no_rules);
 	p->events = events_new(&p->loop, on_event, p);
 	resolver = (struct resolver_parts){
 		&p->loop, &p->rules, p->lookup, p->pins, p->events, &p->stats};

@@ -13,21 +13,11 @@ struct range {
 	unsigned bits;
 };
 
-/* Never: nothing of a guest's may ever be answered there. */
-static const struct range impossible[] = {
-	{0x00000000, 8},  /* 0.0.0.0/8: this network (RFC 791) */
-	{0x7f000000, 8},  /* 127.0.0.0/8: loopback */
-	{0x0a000200, 24}, /* 10.0.2.0/24: the agent's own link */
-	{0xe0000000, 4},  /* 224.0.0.0/4: multicast */
-	{0xf0000000, 4},  /* 240.0.0.0/4: reserved, and broadcast */
-};
-
 /* Not of the public Internet (IANA's special-purpose registry, RFC 6890), so only by the operator's
  * word. */
 static const struct range special[] = {
 	{0x0a000000, 8},  /* 10.0.0.0/8: private (RFC 1918) */
 	{0x64400000, 10}, /* 100.64.0.0/10: carriers' NAT (RFC 6598) */
-	{0xa9fe0000, 16}, /* 169.254.0.0/16: link-local, metadata services */
 	{0xac100000, 12}, /* 172.16.0.0/12: private */
 	{0xc0000000, 24}, /* 192.0.0.0/24: protocol assignments, NAT64 discovery */
 	{0xc01fc400, 24}, /* 192.31.196.0/24: AS112 */
@@ -43,17 +33,11 @@ static uint32_t mask_of(unsigned bits)
 	return bits ? ~0u << (32 - bits) : 0;
 }
 
-static bool in_ranges(const struct range *r, size_t n, uint32_t host)
-{
-	for (size_t i = 0; i < n; i++)
-		if ((host & mask_of(r[i].bits)) == r[i].net)
-			return true;
-	return false;
-}
-
 bool pin_addr_possible(uint32_t addr)
 {
-	return !in_ranges(impossible, ARRAY_SIZE(impossible), ntohl(addr));
+	const struct ipv4_network one = {ntohl(addr), ~0u};
+
+	return !ipv4_never_reached(&one);
 }
 
 bool pin_networks_have(const struct pin_networks *networks, uint32_t addr)
@@ -64,12 +48,23 @@ bool pin_networks_have(const struct pin_networks *networks, uint32_t addr)
 	return false;
 }
 
-bool pin_addr_allowed(const struct pin_networks *private_networks, uint32_t addr)
+static bool is_public(uint32_t addr)
 {
-	if (!pin_addr_possible(addr))
+	for (size_t i = 0; i < ARRAY_SIZE(special); i++)
+		if ((ntohl(addr) & mask_of(special[i].bits)) == special[i].net)
+			return false;
+	return true;
+}
+
+bool pin_addr_allowed(const struct pin_networks *private_networks, const struct ruleset *rules,
+	uint32_t addr, uint16_t port)
+{
+	struct ruleset_decision d = ruleset_addr(rules, addr, port);
+
+	if (!pin_addr_possible(addr) || d.verdict == RULESET_DENY)
 		return false;
-	return !in_ranges(special, ARRAY_SIZE(special), ntohl(addr)) ||
-	       pin_networks_have(private_networks, addr);
+	return is_public(addr) || pin_networks_have(private_networks, addr) ||
+	       d.verdict == RULESET_ALLOW;
 }
 
 static int parse_one(const char *s, size_t n, struct pin_networks *ret, struct err *err)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "ruleset.h"
 
 #define PIN_NETWORKS_MAX 64
 /* What the resolver answers for the appliance's own services (docs/internals.md). */
@@ -29,7 +30,11 @@ bool pin_networks_have(const struct pin_networks *networks, uint32_t addr);
  * can have: not this network, loopback, multicast, broadcast, the guest's own link.
  */
 bool pin_addr_possible(uint32_t addr);
-/* Possible, and public or in one of the networks. */
-bool pin_addr_allowed(const struct pin_networks *private_networks, uint32_t addr);
+/*
+ * Possible, not denied at that port, and public or in one of the networks, or in one that a rule
+ * allows at that port. RULESET_ANY_PORT: not denied at every port, and allowed at any.
+ */
+bool pin_addr_allowed(const struct pin_networks *private_networks, const struct ruleset *rules,
+	uint32_t addr, uint16_t port);
 
 #endif

@@ -40,6 +40,7 @@ struct pin {
 /* Lives as long as the process. */
 struct pins {
 	struct wall_client *wall;
+	const struct pin_networks *private_networks;
 	struct pin *buckets[BUCKETS];
 	size_t n;
 	uint64_t asked;
@@ -86,12 +87,23 @@ static void free_pin(struct pins *p, struct pin **at)
 	p->n--;
 }
 
+/* Whether the pin may stay for that name; rs NULL: no rule has changed. */
+static bool still_allowed(const struct pin *pin, const char *name, const struct ruleset *rs)
+{
+	struct ruleset_decision d;
+
+	if (!rs)
+		return true;
+	d = ruleset_name(rs, name, pin->port);
+	return ruleset_allows(&d) && (pin->port != RULESET_ANY_PORT || rs->learn);
+}
+
 static void drop_names(struct pin *pin, const struct ruleset *rs, uint64_t now)
 {
 	for (struct pin_name **at = &pin->names; *at;) {
 		struct pin_name *n = *at;
 
-		if (n->until > now && (!rs || ruleset_match(rs, n->name, pin->port))) {
+		if (n->until > now && still_allowed(pin, n->name, rs)) {
 			at = &n->next;
 			continue;
 		}
@@ -117,11 +129,13 @@ static void on_sweep(uv_timer_t *timer)
 	}
 }
 
-struct pins *pins_new(uv_loop_t *loop, struct wall_client *wall)
+struct pins *pins_new(
+	uv_loop_t *loop, struct wall_client *wall, const struct pin_networks *private_networks)
 {
 	struct pins *p = xcalloc(1, sizeof(*p));
 
 	p->wall = wall;
+	p->private_networks = private_networks;
 	uv_timer_init(loop, &p->sweep);
 	p->sweep.data = p;
 	uv_timer_start(&p->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
@@ -137,17 +151,17 @@ static void finish_one(struct pins_wait *w, int result)
 		w->done(w, w->result);
 }
 
-static void on_wall_done(void *data, int result, uint64_t packets)
+static void on_wall_done(void *data, const struct wall_answer *answer)
 {
 	struct pin_ask *a = data;
 	struct pin *pin = find_pin(a->pins, a->addr, a->port);
 
 	if (pin && pin->asked == a->number) {
 		pin->pending = false;
-		if (result < 0)
+		if (answer->result < 0)
 			pin->until = 0;
 	}
-	finish_one(a->wait, result);
+	finish_one(a->wait, answer->result);
 	free(a);
 }
 
@@ -263,32 +277,75 @@ static bool nothing_to_wait_for(struct pins *p, struct pins_wait *w)
 	return false;
 }
 
-bool pins_need(struct pins *p, const char *name, const uint32_t *addrs, size_t n,
-	const uint16_t *ports, size_t n_ports, uint32_t ttl, struct pins_wait *w)
+bool pins_need(struct pins *p, const char *name, const struct ruleset *rs, const uint32_t *addrs,
+	size_t n, const uint16_t *ports, size_t n_ports, uint32_t ttl, struct pins_wait *w)
 {
 	w->outstanding = 0;
 	w->result = 0;
 	ttl = MIN(MAX(ttl, PIN_TTL_MIN), PIN_TTL_MAX);
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < n_ports && w->result == 0; k++)
-			need_one(p, name, addrs[i], ports[k], ttl, w);
+			if (pin_addr_allowed(p->private_networks, rs, addrs[i], ports[k]) ||
+				streq(name, RULE_SERVICE_START))
+				need_one(p, name, addrs[i], ports[k], ttl, w);
 	return nothing_to_wait_for(p, w);
 }
 
-bool pins_has(const struct pins *p, const char *name, uint32_t addr, uint16_t port)
+static bool has_name(const struct pin *pin, const char *name)
 {
-	const struct pin *pin = find_pin(p, addr, port);
-
 	for (const struct pin_name *n = pin ? pin->names : NULL; n; n = n->next)
 		if (streq(n->name, name))
 			return true;
 	return false;
 }
 
-bool pins_keep_allowed(struct pins *p, const struct ruleset *rs, struct pins_wait *w)
+bool pins_has(const struct pins *p, const char *name, uint32_t addr, uint16_t port)
+{
+	return has_name(find_pin(p, addr, port), name) ||
+	       has_name(find_pin(p, addr, RULESET_ANY_PORT), name);
+}
+
+const char *pins_find(const struct pins *p, uint32_t addr, uint16_t port,
+	bool (*fits)(void *data, const char *name), void *data)
+{
+	const uint16_t ports[] = {port, RULESET_ANY_PORT};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		const struct pin *pin = find_pin(p, addr, ports[i]);
+
+		for (const struct pin_name *n = pin ? pin->names : NULL; n; n = n->next)
+			if (fits(data, n->name))
+				return n->name;
+	}
+	return NULL;
+}
+
+/* Whoever has learnt the addresses of a name is let through at the ports that it has now. */
+static void follow_names(
+	struct pins *p, const struct pin *pin, const struct ruleset *rs, struct pins_wait *w)
+{
+	uint64_t now = now_ms();
+
+	for (const struct pin_name *n = pin->names; n; n = n->next) {
+		uint16_t ports[RULESET_PORTS_MAX];
+		size_t n_ports = n->until > now ? ruleset_ports(rs, n->name, ports) : 0;
+
+		for (size_t i = 0; i < n_ports; i++)
+			if (p->n < WALL_PINS_MAX &&
+				!has_name(find_pin(p, pin->addr, ports[i]), n->name) &&
+				pin_addr_allowed(p->private_networks, rs, pin->addr, ports[i]))
+				need_one(p, n->name, pin->addr, ports[i],
+					MIN((uint32_t)((n->until - now) / 1000), PIN_TTL_MAX), w);
+	}
+}
+
+bool pins_follow(struct pins *p, const struct ruleset *rs, struct pins_wait *w)
 {
 	w->outstanding = 0;
 	w->result = 0;
+	for (size_t i = 0; i < BUCKETS; i++) /* new ones go to the front of their bucket */
+		for (struct pin *pin = p->buckets[i]; pin; pin = pin->next)
+			follow_names(p, pin, rs, w);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (struct pin **at = &p->buckets[i]; *at;) {
 			struct pin *pin = *at;

@@ -16,6 +16,7 @@
 #define RELAY_BUFFER \
 	65536u /* each way; also the largest ClientHello and what is held while dialling */
 #define RELAY_HELLO_MS 10000 /* to say a name */
+#define RELAY_LEARN_MS 1000  /* without a byte: then the server is taken to speak first */
 #define RELAY_DIAL_MS 10000  /* over all addresses */
 #define RELAY_TRY_MS 4000    /* one address, if there is another */
 #define RELAY_IDLE_MS 600000

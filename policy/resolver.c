@@ -150,10 +150,10 @@ static void reply(struct ask *a, enum dns_rcode rcode, enum dns_ede ede, size_t 
 	free_ask(a);
 }
 
-static void deny(struct ask *a, enum dns_rcode rcode, const char *reason)
+static void deny(struct ask *a, enum dns_rcode rcode, const char *rule, const char *reason)
 {
 	struct egress entry = {
-		.name = a->question.name, .protocol = "dns", .rule = "", .reason = reason};
+		.name = a->question.name, .protocol = "dns", .rule = rule, .reason = reason};
 
 	a->resolver->parts.stats->dns_denied++;
 	events_egress(a->resolver->parts.events, &entry);
@@ -178,7 +178,9 @@ static void on_pinned(struct pins_wait *w, int result)
 
 static void pin_and_reply(struct ask *a, const uint16_t *ports, size_t n_ports)
 {
-	if (pins_need(a->resolver->parts.pins, a->question.name, a->result.addrs, a->result.n,
+	const struct resolver_parts *parts = &a->resolver->parts;
+
+	if (pins_need(parts->pins, a->question.name, parts->rules, a->result.addrs, a->result.n,
 		    ports, n_ports, a->result.ttl, &a->pin))
 		on_pinned(&a->pin, 0);
 }
@@ -192,12 +194,12 @@ static void on_looked_up(struct lookup_wait *w, const struct lookup_result *r)
 	a->result = *r;
 	a->generation = a->resolver->parts.rules->generation;
 	if (n_ports == 0)
-		deny(a, DNS_NXDOMAIN, "no rule allows this name");
+		deny(a, DNS_NXDOMAIN, "", "no rule allows this name");
 	else if (r->rcode != DNS_NOERROR)
 		reply(a, r->rcode, r->rcode == DNS_SERVFAIL ? DNS_EDE_NO_REACHABLE : DNS_EDE_NONE,
 			0, 0);
 	else if (r->n == 0 && r->removed > 0)
-		deny(a, DNS_NXDOMAIN, "all its addresses are private or reserved");
+		deny(a, DNS_NXDOMAIN, "", "all its addresses are private or reserved");
 	else if (r->n == 0)
 		reply(a, DNS_NOERROR, DNS_EDE_NONE, 0, 0);
 	else
@@ -211,8 +213,8 @@ static void answer_service(struct ask *a)
 	a->generation = a->resolver->parts.rules->generation;
 	a->result = (struct lookup_result){.n = 1, .ttl = SERVICE_TTL};
 	inet_pton(AF_INET, PIN_SERVICE_ADDR, &a->result.addrs[0]);
-	if (!ruleset_match(a->resolver->parts.rules, a->question.name, port))
-		deny(a, DNS_NXDOMAIN, "no rule allows port 80 of this name");
+	if (ruleset_name(a->resolver->parts.rules, a->question.name, port).verdict != RULESET_ALLOW)
+		deny(a, DNS_NXDOMAIN, "", "no rule allows port 80 of this name");
 	else
 		pin_and_reply(a, &port, 1);
 }
@@ -226,22 +228,56 @@ static bool is_own_name(const char *name)
 	return streq(name, own + 1) || (n >= sizeof(own) && streq(name + n - sizeof(own) + 1, own));
 }
 
-static void decide(struct ask *a)
+/* A policy that learns says what it lets through; names that rules allow are told by connections.
+ */
+static void note_learnt(struct ask *a)
+{
+	struct egress entry = {.name = a->question.name,
+		.protocol = "dns",
+		.rule = "",
+		.reason = "no rule allows this name",
+		.allow = true,
+		.learnt = true};
+
+	events_egress(a->resolver->parts.events, &entry);
+}
+
+/* What a name that may be reached is answered. */
+static void answer_name(struct ask *a, const struct ruleset_decision *d)
 {
 	const struct dns_question *q = &a->question;
+	const char *odd = d->below ? ruleset_odd_name(q->name) : NULL;
 
-	if (!ruleset_match(a->resolver->parts.rules, q->name, 0))
-		deny(a, DNS_NXDOMAIN, q->name[0] ? "no rule allows this name" : "not a host name");
-	else if (q->type == DNS_TYPE_AAAA || q->type == DNS_TYPE_HTTPS || q->type == DNS_TYPE_SVCB)
+	if (odd) {
+		deny(a, DNS_NXDOMAIN, d->rule, odd);
+	} else if (q->type == DNS_TYPE_AAAA || q->type == DNS_TYPE_HTTPS ||
+		   q->type == DNS_TYPE_SVCB) {
 		reply(a, DNS_NOERROR, DNS_EDE_NONE, 0, 0);
-	else if (q->type != DNS_TYPE_A)
-		deny(a, DNS_REFUSED, "only addresses are answered");
-	else if (streq(q->name, RULE_SERVICE_START))
+	} else if (q->type != DNS_TYPE_A) {
+		deny(a, DNS_REFUSED, d->rule, "only addresses are answered");
+	} else if (streq(q->name, RULE_SERVICE_START)) {
 		answer_service(a);
-	else if (is_own_name(q->name))
-		deny(a, DNS_NXDOMAIN, "the appliance has no such service");
-	else
+	} else if (is_own_name(q->name)) {
+		deny(a, DNS_NXDOMAIN, "", "the appliance has no such service");
+	} else {
+		if (d->verdict == RULESET_LEARN)
+			note_learnt(a);
 		lookup_start(a->resolver->parts.lookup, q->name, &a->lookup);
+	}
+}
+
+static void decide(struct ask *a)
+{
+	const char *name = a->question.name;
+	struct ruleset_decision d = ruleset_name(a->resolver->parts.rules, name, RULESET_ANY_PORT);
+
+	if (ruleset_allows(&d))
+		answer_name(a, &d);
+	else
+		deny(a, DNS_NXDOMAIN, d.rule,
+			d.verdict == RULESET_DENY ? "a rule denies this name"
+			: name[0]                 ? "no rule allows this name"
+						  : "not a host name");
 }
 
 /* One packet from a guest. from is NULL for TCP. */

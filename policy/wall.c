@@ -2,11 +2,11 @@
  * The wall: the process that owns the agent's nftables rules, and does nothing else.
  *
  * Theory of operation. The whole ruleset is fixed text, put in force in one transaction before
- * anything listens; what changes afterwards is one set of (address, port, timeout). The parser,
- * which reads what guests send, can ask for an element to come or go (wall_msg.h) and for the
- * counters. A request is answered when netlink has acknowledged it, so an answered pin is one that
- * the next packet meets. Requests that have piled up go into one transaction; if that fails, each
- * goes alone, so that one bad request spoils no other.
+ * anything listens; what changes afterwards is the content of its sets. The parser,
+ * which reads what guests send, can ask for an element to come or go (wall_msg.h), for another list
+ * of open networks, and for the counters. A request is answered when netlink has acknowledged it,
+ * so an answered pin is one that the next packet meets. Requests that have piled up go into one
+ * transaction; if that fails, each goes alone, so that one bad request spoils no other.
  *
  *   parser --struct wall_request--> batch --nft text--> libnftables --netlink--> the agent's
  * namespace
@@ -35,6 +35,8 @@ struct wall {
 	int listeners[WALL_LISTENERS];
 	struct wall_request batch[WALL_IN_FLIGHT_MAX];
 	size_t n;
+	struct wall_request networks[WALL_NETS_MAX]; /* the list that grows */
+	size_t n_networks;
 };
 
 static const struct {
@@ -126,7 +128,14 @@ static int set_up(struct wall *w, int netns, struct err *err)
 	return r < 0 ? r : hand_over(w, err);
 }
 
-/* Waits for one request, then takes what else is there. -EPIPE at the parser's end. */
+/* One about elements, which may share a transaction with others. */
+static bool is_element(const struct wall_request *r)
+{
+	return r->op == WALL_PIN || r->op == WALL_UNPIN || r->op == WALL_FLUSH;
+}
+
+/* Waits for one request, then takes what else is there, up to one that goes alone. -EPIPE at the
+ * parser's end. */
 static int fill_batch(struct wall *w)
 {
 	w->n = 0;
@@ -145,21 +154,25 @@ static int fill_batch(struct wall *w)
 		if (n != sizeof(*r))
 			return -EPROTO;
 		w->n++;
-		if (r->op == WALL_COUNTERS)
+		if (!is_element(r))
 			return 0;
 	}
 	return 0;
 }
 
-static int answer(struct wall *w, const struct wall_request *r, int result, uint64_t packets)
+static int send_answer(struct wall *w, const struct wall_answer *a)
 {
-	struct wall_answer a = {.seq = r->seq, .result = result, .packets = packets};
 	ssize_t n;
 
 	do
-		n = send(w->parser, &a, sizeof(a), MSG_NOSIGNAL);
+		n = send(w->parser, a, sizeof(*a), MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
+}
+
+static int answer(struct wall *w, const struct wall_request *r, int result)
+{
+	return send_answer(w, &(struct wall_answer){.seq = r->seq, .result = result});
 }
 
 static int run_requests(struct wall *w, const struct wall_request *r, size_t n)
@@ -182,39 +195,84 @@ static int run_requests(struct wall *w, const struct wall_request *r, size_t n)
 
 static int run_counters(struct wall *w, const struct wall_request *r)
 {
-	uint64_t packets = 0;
-	int result = nft_count(w->nft, &packets, NULL);
+	struct wall_answer a = {.seq = r->seq};
 
-	return answer(w, r, result, packets);
+	a.result = nft_count(w->nft, a.counts, NULL);
+	return send_answer(w, &a);
+}
+
+static int add_network(struct wall *w, const struct wall_request *r)
+{
+	if (!nft_text_network_valid(r))
+		return -EINVAL;
+	if (w->n_networks == WALL_NETS_MAX)
+		return -ENOSPC;
+	w->networks[w->n_networks++] = *r;
+	return 0;
+}
+
+static int commit_networks(struct wall *w)
+{
+	struct err err;
+	struct buf text;
+	int r;
+
+	buf_init(&text, NFT_TEXT_MAX);
+	nft_text_networks(&text, w->networks, w->n_networks);
+	r = nft_run(w->nft, buf_str(&text), &err);
+	if (r < 0)
+		log_warning("%zu networks were refused: %s", w->n_networks, err.msg);
+	buf_done(&text);
+	return r;
+}
+
+/* One that is not about elements. */
+static int run_alone(struct wall *w, const struct wall_request *r)
+{
+	switch (r->op) {
+	case WALL_COUNTERS:
+		return run_counters(w, r);
+	case WALL_NETS_BEGIN:
+		w->n_networks = 0;
+		return answer(w, r, 0);
+	case WALL_NET:
+		return answer(w, r, add_network(w, r));
+	case WALL_NETS_COMMIT:
+		return answer(w, r, commit_networks(w));
+	default:
+		return answer(w, r, -EINVAL);
+	}
 }
 
 static int run_batch(struct wall *w)
 {
-	size_t n = w->n, counters = n && w->batch[n - 1].op == WALL_COUNTERS;
+	size_t n = w->n, alone = n && !is_element(&w->batch[n - 1]);
 	int all, r = 0;
 
-	n -= counters;
+	n -= alone;
 	all = n ? run_requests(w, w->batch, n) : 0;
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = answer(w, &w->batch[i],
-			all == 0 || n == 1 ? all : run_requests(w, &w->batch[i], 1), 0);
-	if (r == 0 && counters)
-		r = run_counters(w, &w->batch[n]);
+			all == 0 || n == 1 ? all : run_requests(w, &w->batch[i], 1));
+	if (r == 0 && alone)
+		r = run_alone(w, &w->batch[n]);
 	return r;
 }
 
 int wall_run(int netns, int parser, struct err *err)
 {
-	struct wall w = {.parser = parser, .listeners = {-1, -1, -1}};
-	int r = set_up(&w, netns, err);
+	AUTOFREE struct wall *w = xcalloc(1, sizeof(*w));
+	int r;
 
+	*w = (struct wall){.parser = parser, .listeners = {-1, -1, -1}};
+	r = set_up(w, netns, err);
 	if (r < 0) {
-		nft_free(w.nft);
+		nft_free(w->nft);
 		return r;
 	}
 	do
-		r = fill_batch(&w);
-	while (r == 0 && (r = run_batch(&w)) == 0);
-	nft_free(w.nft);
+		r = fill_batch(w);
+	while (r == 0 && (r = run_batch(w)) == 0);
+	nft_free(w->nft);
 	return err_set(err, r, "%s", r == -EPIPE ? "the parser has ended" : strerror(-r));
 }

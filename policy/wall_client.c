@@ -60,7 +60,7 @@ static void take_answer(struct wall_client *w, const struct wall_answer *answer)
 		w->last = &w->first;
 	w->in_flight--;
 	w->queued--;
-	a->done(a->data, answer->result, answer->packets);
+	a->done(a->data, answer);
 	free(a);
 }
 

@@ -7,12 +7,14 @@
 
 #include "wall_msg.h"
 
-#define WALL_QUEUE_MAX 8192 /* requests that wait; one more is refused with -ENOBUFS */
+#define WALL_QUEUE_MAX       \
+	(2 * WALL_PINS_MAX + \
+		WALL_NETS_MAX) /* requests that wait; one more is refused with -ENOBUFS */
 
 struct wall_client;
 
-/* result: 0 or a negative errno. Never called from within wall_ask. */
-typedef void wall_done_fn(void *data, int result, uint64_t packets);
+/* Never called from within wall_ask. */
+typedef void wall_done_fn(void *data, const struct wall_answer *answer);
 
 /* fd is taken. lost is called once when the wall has ended: then so must this process. */
 struct wall_client *wall_client_new(uv_loop_t *loop, int fd, void (*lost)(void *data), void *data);

@@ -24,3 +24,28 @@ int ipv4_network_parse(const char *text, size_t n, struct ipv4_network *ret, str
 	ret->net = ntohl(a.s_addr) & ret->mask;
 	return 0;
 }
+
+static const struct {
+	uint32_t net;
+	unsigned bits;
+} never[] = {
+	{0x00000000, 8},  /* 0.0.0.0/8: this network (RFC 791) */
+	{0x0a000200, 24}, /* 10.0.2.0/24: the agent's own link */
+	{0x646464c8, 32}, /* 100.100.100.200: Alibaba Cloud's metadata */
+	{0x7f000000, 8},  /* 127.0.0.0/8: loopback */
+	{0xa83f8110, 32}, /* 168.63.129.16: Azure's host */
+	{0xa9fe0000, 16}, /* 169.254.0.0/16: link-local, and most clouds' metadata */
+	{0xc00000c0, 32}, /* 192.0.0.192: Oracle Cloud's metadata */
+	{0xe0000000, 3},  /* 224.0.0.0/3: multicast, reserved, broadcast */
+};
+
+bool ipv4_never_reached(const struct ipv4_network *n)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
+		uint32_t mask = ~0u << (32 - never[i].bits);
+
+		if ((n->mask & mask) == mask && (n->net & mask) == never[i].net)
+			return true;
+	}
+	return false;
+}

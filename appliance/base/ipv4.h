@@ -2,6 +2,7 @@
 #ifndef BERTH_BASE_IPV4_H
 #define BERTH_BASE_IPV4_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,5 +16,11 @@ struct ipv4_network {
 /* n bytes of "10.1.0.0/16" or "10.1.2.3" (a network of one). -EINVAL when they are anything else.
  * Bits beyond the prefix are cut: whoever minds compares. */
 int ipv4_network_parse(const char *text, size_t n, struct ipv4_network *ret, struct err *err);
+
+/*
+ * No agent ever reaches any of its addresses, whatever its policy says: this network, loopback, the
+ * agent's own link, link-local, multicast, reserved, and where clouds keep their metadata.
+ */
+bool ipv4_never_reached(const struct ipv4_network *n);
 
 #endif

@@ -9,19 +9,6 @@
 #define LABEL_MAX 63
 #define NAME_MAX_LEN 253
 
-/*
- * Names below which anybody can have a name of his own: `*.` in front of one would open more than
- * it says. Not the public suffix list, only its best-known private entries; country codes' second
- * levels are found by second_level_words.
- */
-static const char *const shared_suffixes[] = {"amazonaws.com", "appspot.com", "azurewebsites.net",
-	"blob.core.windows.net", "blogspot.com", "cloudfront.net", "duckdns.org", "firebaseapp.com",
-	"fly.dev", "github.io", "gitlab.io", "herokuapp.com", "netlify.app", "ngrok.io",
-	"ngrok-free.app", "onrender.com", "pages.dev", "s3.amazonaws.com", "surge.sh",
-	"trycloudflare.com", "vercel.app", "web.app", "workers.dev"};
-static const char *const second_level_words[] = {"ac", "co", "com", "edu", "gob", "gov", "govt",
-	"go", "gouv", "gub", "ltd", "mil", "ne", "net", "nom", "or", "org", "plc", "sch"};
-
 static int refuse(struct err *err)
 {
 	return err_type(err, 400, "invalid-rule");
@@ -85,10 +72,7 @@ static int bad_pasted_url(const char *text, struct err *err)
 
 	if (!scheme && !strpbrk(text, "/?#@"))
 		return 0;
-	if (!scheme && strspn(text, "0123456789./") == strlen(text))
-		err_set(err, EINVAL, "'%.100s' is a network: a rule allows names, not addresses",
-			text);
-	else if (strchr(text, '@'))
+	if (strchr(text, '@'))
 		err_set(err, EINVAL, "'%.100s' has a user name in it: write only the host", text);
 	else
 		err_set(err, EINVAL, "'%.100s' is a URL: write only the host", text);
@@ -97,27 +81,25 @@ static int bad_pasted_url(const char *text, struct err *err)
 	return refuse(err);
 }
 
-static bool is_ipv4(const char *s)
-{
-	struct in_addr a;
-
-	return inet_aton(s, &a) != 0;
-}
-
+/* Addresses in other ways of writing than four numbers. */
 static int bad_address(const char *text, struct err *err)
 {
 	const char *colon = strchr(text, ':');
+	struct in_addr a;
 	char host[64];
 
 	snprintf(host, sizeof(host), "%.*s", (int)(colon ? MIN(colon - text, 60) : 60), text);
-	if (text[0] != '[' && !(colon && strchr(colon + 1, ':')) && !is_ipv4(host))
+	if (text[0] == '[' || (colon && strchr(colon + 1, ':'))) {
+		err_set(err, EINVAL,
+			"'%.100s' is an IPv6 address, and agents have no IPv6: only IPv4 leaves "
+			"them",
+			text);
+		return refuse(err);
+	}
+	if (inet_aton(host, &a) == 0)
 		return 0;
-	err_set(err, EINVAL,
-		"'%.100s' is an address: only names can be allowed, because the name is what is "
-		"checked on every "
-		"connection",
-		text);
-	err_hint(err, "write the name that this server has in DNS");
+	err_set(err, EINVAL, "'%.100s' is an address, and is not written as four numbers", text);
+	err_hint(err, "write %s:443/tcp, with the port that is meant", inet_ntoa(a));
 	return refuse(err);
 }
 
@@ -130,8 +112,9 @@ static int bad_characters(const char *text, struct err *err)
 			err, "write a host such as example.com, *.example.com or example.com:8443");
 		return refuse(err);
 	}
-	if (strlen(text) >= RULE_TEXT_MAX) {
-		err_set(err, EINVAL, "the rule is longer than %d characters", RULE_TEXT_MAX - 1);
+	if (strlen(text) >= RULE_TEXT_MAX - strlen(RULE_DENY)) {
+		err_set(err, EINVAL, "the rule is longer than %d characters",
+			RULE_TEXT_MAX - 1 - (int)strlen(RULE_DENY));
 		return refuse(err);
 	}
 	for (const char *p = text; *p; p++) {
@@ -157,8 +140,10 @@ static int bad_wildcard(const char *text, struct err *err)
 	if (!star)
 		return 0;
 	if (star == text && (text[1] == 0 || text[1] == ':' || streq(text, "*."))) {
-		err_set(err, EINVAL, "'%.40s' would allow every name there is", text);
-		err_hint(err, "name the sites: example.com, *.example.com");
+		err_set(err, EINVAL, "'%.40s' is every name there is", text);
+		err_hint(err, "name the sites: example.com, *.example.com; what a task needs is "
+			      "seen in mode "
+			      "learn");
 		return refuse(err);
 	}
 	if (star == text && text[1] == '.' && !strchr(text + 1, '*'))
@@ -208,38 +193,14 @@ static int parse_ports(const char *s, struct rule *ret, struct err *err)
 {
 	int r = 0;
 
-	if (!s) {
-		ret->ports[0] = 80;
-		ret->ports[1] = 443;
-		ret->n_ports = 2;
-		return 0;
-	}
-	for (;;) {
+	while (s && r == 0) {
 		size_t n = strcspn(s, ",");
 
 		r = parse_port(s, n, ret, err);
-		if (r < 0 || !s[n])
-			break;
-		s += n + 1;
+		s = s[n] ? s + n + 1 : NULL;
 	}
 	qsort(ret->ports, ret->n_ports, sizeof(ret->ports[0]), compare_ports);
 	return r;
-}
-
-static bool is_shared_suffix(const char *name)
-{
-	const char *dot = strchr(name, '.');
-
-	for (size_t i = 0; i < ARRAY_SIZE(shared_suffixes); i++)
-		if (streq(name, shared_suffixes[i]))
-			return true;
-	if (!dot || strchr(dot + 1, '.') || strlen(dot + 1) != 2)
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(second_level_words); i++)
-		if (strlen(second_level_words[i]) == (size_t)(dot - name) &&
-			strncmp(name, second_level_words[i], (size_t)(dot - name)) == 0)
-			return true;
-	return false;
 }
 
 /* Why a text that is no name is none. */
@@ -269,77 +230,214 @@ static int explain_name(const char *s, struct err *err)
 	return refuse(err);
 }
 
-static int check_breadth(const struct rule *r, struct err *err)
+static int parse_preset(const char *text, const char *name, struct rule *ret, struct err *err)
 {
-	if (!strchr(r->name, '.')) {
-		if (r->wildcard)
-			err_set(err, EINVAL, "'*.%.64s' would allow a whole top-level domain",
-				r->name);
-		else
-			err_set(err, EINVAL,
-				"'%.64s' is a single label, which no server outside has for a name",
-				r->name);
-		err_hint(err, "write the full name, for example %.64s.example.com or example.%.64s",
-			r->name, r->name);
+	size_t n = strlen(name), good = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	ret->kind = RULE_PRESET;
+	if (ret->deny || n == 0 || n > LABEL_MAX || good != n) {
+		err_set(err, EINVAL,
+			ret->deny ? "'%.100s': a preset allows, it cannot be denied"
+				  : "'%.100s' is not the name of a preset",
+			text);
+		err_hint(err, "list them with: berth policy presets");
 		return refuse(err);
 	}
-	if (r->wildcard && is_shared_suffix(r->name)) {
-		err_set(err, EINVAL,
-			"'*.%.200s' would allow names that anybody can register, not those of one "
-			"owner",
-			r->name);
-		err_hint(err, "name the site itself, for example example.%.200s", r->name);
+	memcpy(ret->name, name, n + 1);
+	return 0;
+}
+
+/* "10.1.0.0/16" or "10.1.2.3", in front of a colon or the end: not a name that begins with digits.
+ */
+static bool is_network(const char *host)
+{
+	size_t n = strspn(host, "0123456789.");
+
+	return n > 0 && (host[n] == '/' || (!host[n] && strchr(host, '.') && ends_in_number(host)));
+}
+
+/* An address alone, in four numbers. The other ways of writing one say that they are none. */
+static int parse_network(const char *text, const char *host, struct rule *ret, struct err *err)
+{
+	struct ipv4_network address;
+
+	ret->kind = RULE_NETWORK;
+	if (ipv4_network_parse(host, strlen(host), &ret->net, err) < 0 ||
+		ipv4_network_parse(host, strcspn(host, "/"), &address, err) < 0)
 		return refuse(err);
+	if (address.net != ret->net.net) {
+		struct in_addr a = {htonl(ret->net.net)};
+
+		err_set(err, EINVAL, "'%.100s' has bits beyond the length of its prefix", text);
+		err_hint(err, "write %s/%d for the network, or the address alone", inet_ntoa(a),
+			__builtin_popcount(ret->net.mask));
+		return refuse(err);
+	}
+	if (ipv4_never_reached(&ret->net)) {
+		err_set(err, EINVAL, "'%.100s' does nothing: no agent ever reaches that address",
+			text);
+		return refuse(err);
+	}
+	if (ret->deny || (ret->n_ports && ret->tcp))
+		return 0;
+	err_set(err, EINVAL, "'%.100s' is %s: it needs the ports that it opens, and '/tcp'", text,
+		strchr(host, '/') ? "a network" : "an address");
+	err_hint(err,
+		"write %.40s:443/tcp, which opens that port without a look at names; or the name "
+		"that "
+		"this server has in DNS",
+		host);
+	return refuse(err);
+}
+
+static int parse_name(const char *host, struct rule *ret, struct err *err)
+{
+	const char *name;
+
+	ret->kind = starts_with(host, "*.") ? RULE_BELOW : RULE_NAME;
+	name = host + (ret->kind == RULE_BELOW ? 2 : 0);
+	if (strchr(name, '_') || !rule_normalise_name(name, strlen(name), ret->name))
+		return explain_name(name, err);
+	if (ret->kind == RULE_NAME && !strchr(ret->name, '.')) {
+		err_set(err, EINVAL,
+			"'%.64s' is a single label, which no server outside has for a name",
+			ret->name);
+		err_hint(err, "write the full name, for example %.64s.example.com", ret->name);
+		return refuse(err);
+	}
+	if (ret->tcp && !ret->deny && ret->n_ports == 0) {
+		err_set(err, EINVAL, "'%.100s/tcp' needs the ports that it opens", host);
+		err_hint(err, "for example: %.200s:22/tcp", host);
+		return refuse(err);
+	}
+	if (ret->n_ports == 0 && !ret->deny) {
+		ret->ports[0] = 80;
+		ret->ports[1] = 443;
+		ret->n_ports = 2;
 	}
 	return 0;
 }
 
+/* Takes "/tcp" off the end of text. */
+static int take_protocol(char *text, struct rule *ret, struct err *err)
+{
+	char *slash = strrchr(text, '/');
+
+	if (!slash || (!streq(slash, "/tcp") && !streq(slash, "/udp")))
+		return 0;
+	if (streq(slash, "/udp")) {
+		err_set(err, EINVAL, "'%.100s': UDP never leaves an agent", text);
+		return refuse(err);
+	}
+	ret->tcp = true;
+	*slash = 0;
+	return 0;
+}
+
+/* What an allowing or denying text says behind its verdict. */
+static int parse_target(const char *text, struct rule *ret, struct err *err)
+{
+	char host[RULE_TEXT_MAX], *colon;
+	int r = bad_characters(text, err);
+
+	if (r < 0)
+		return r;
+	if (starts_with(text, "preset:"))
+		return parse_preset(text, text + 7, ret, err);
+	snprintf(host, sizeof(host), "%s", text);
+	r = take_protocol(host, ret, err);
+	if (r < 0)
+		return r;
+	colon = strchr(host, ':');
+	if (colon && !strchr(colon + 1, ':'))
+		*colon = 0;
+	if (is_network(host)) {
+		r = parse_ports(colon ? colon + 1 : NULL, ret, err);
+		return r < 0 ? r : parse_network(text, host, ret, err);
+	}
+	if (colon)
+		*colon = ':';
+	if ((r = bad_pasted_url(host, err)) < 0 || (r = bad_address(host, err)) < 0 ||
+		(r = bad_wildcard(host, err)) < 0)
+		return r;
+	if (colon)
+		*colon = 0;
+	r = parse_ports(colon ? colon + 1 : NULL, ret, err);
+	return r < 0 ? r : parse_name(host, ret, err);
+}
+
 int rule_parse(const char *text, struct rule *ret, struct err *err)
 {
-	char host[RULE_TEXT_MAX];
-	const char *colon, *name;
 	int r;
 
-	*ret = (struct rule){0};
-	if ((r = bad_characters(text, err)) < 0 || (r = bad_pasted_url(text, err)) < 0 ||
-		(r = bad_address(text, err)) < 0 || (r = bad_wildcard(text, err)) < 0)
-		return r;
-	colon = strchr(text, ':');
-	snprintf(host, sizeof(host), "%.*s", (int)(colon ? colon - text : (int)strlen(text)), text);
-	ret->wildcard = starts_with(host, "*.");
-	name = host + (ret->wildcard ? 2 : 0);
-	if (strchr(name, '_') || !rule_normalise_name(name, strlen(name), ret->name))
-		return explain_name(name, err);
-	r = parse_ports(colon ? colon + 1 : NULL, ret, err);
-	return r < 0 ? r : check_breadth(ret, err);
+	*ret = (struct rule){.deny = starts_with(text, RULE_DENY)};
+	r = parse_target(text + (ret->deny ? strlen(RULE_DENY) : 0), ret, err);
+	/* What is denied is denied in every protocol. */
+	ret->tcp = ret->tcp && !ret->deny;
+	return r;
+}
+
+static bool is_web(const struct rule *r)
+{
+	return !r->deny && !r->tcp && r->n_ports == 2 && r->ports[0] == 80 && r->ports[1] == 443;
 }
 
 void rule_format(const struct rule *r, char *out)
 {
-	int n = snprintf(out, RULE_TEXT_MAX, "%s%s", r->wildcard ? "*." : "", r->name);
+	static const char *const front[] = {[RULE_NAME] = "",
+		[RULE_BELOW] = "*.",
+		[RULE_NETWORK] = "",
+		[RULE_PRESET] = "preset:"};
+	struct in_addr a = {htonl(r->net.net)};
+	int n = snprintf(out, RULE_TEXT_MAX, "%s%s%s", r->deny ? RULE_DENY : "", front[r->kind],
+		r->kind == RULE_NETWORK ? inet_ntoa(a) : r->name);
 
-	if (r->n_ports == 2 && r->ports[0] == 80 && r->ports[1] == 443)
-		return;
-	for (size_t i = 0; i < r->n_ports && n < RULE_TEXT_MAX; i++)
+	if (r->kind == RULE_NETWORK && r->net.mask != ~0u)
+		n += snprintf(out + n, (size_t)(RULE_TEXT_MAX - n), "/%d",
+			__builtin_popcount(r->net.mask));
+	for (size_t i = 0; i < r->n_ports && !is_web(r) && n < RULE_TEXT_MAX; i++)
 		n += snprintf(out + n, (size_t)(RULE_TEXT_MAX - n), "%c%u", i ? ',' : ':',
 			(unsigned)r->ports[i]);
+	if (r->tcp && n < RULE_TEXT_MAX)
+		snprintf(out + n, (size_t)(RULE_TEXT_MAX - n), "/tcp");
 }
 
-static bool name_matches(const struct rule *r, const char *name)
+static bool has_port(const struct rule *r, uint16_t port)
 {
-	size_t n = strlen(name), tail = strlen(r->name);
-
-	if (!r->wildcard)
-		return streq(name, r->name);
-	return n > tail + 1 && name[n - tail - 1] == '.' && streq(name + n - tail, r->name);
-}
-
-bool rule_matches(const struct rule *r, const char *name, uint16_t port)
-{
-	if (!name_matches(r, name))
-		return false;
 	for (size_t i = 0; i < r->n_ports; i++)
-		if (port == 0 || r->ports[i] == port)
+		if (r->ports[i] == port)
 			return true;
 	return false;
+}
+
+static bool covers_ports(const struct rule *a, const struct rule *b)
+{
+	if (a->n_ports == 0 || b->n_ports == 0)
+		return a->n_ports == 0;
+	for (size_t i = 0; i < b->n_ports; i++)
+		if (!has_port(a, b->ports[i]))
+			return false;
+	return true;
+}
+
+static bool is_below(const char *name, const char *of)
+{
+	size_t n = strlen(name), tail = strlen(of);
+
+	return n > tail + 1 && name[n - tail - 1] == '.' && streq(name + n - tail, of);
+}
+
+static bool covers_target(const struct rule *a, const struct rule *b)
+{
+	if (a->kind == RULE_NETWORK || b->kind == RULE_NETWORK)
+		return a->kind == b->kind && (a->net.mask & b->net.mask) == a->net.mask &&
+		       (b->net.net & a->net.mask) == a->net.net;
+	if (a->kind == RULE_BELOW && b->kind != RULE_PRESET && is_below(b->name, a->name))
+		return true;
+	return a->kind == b->kind && streq(a->name, b->name);
+}
+
+bool rule_covers(const struct rule *a, const struct rule *b)
+{
+	return covers_target(a, b) && covers_ports(a, b) && (a->deny || a->tcp || !b->tcp);
 }

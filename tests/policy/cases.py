@@ -284,9 +284,11 @@ def the_host_itself_is_no_server(t):
     assert t.addresses("self.test") == [SELF]
     r, code, _ = t.curl("http://self.test/")
     assert (r, code) == (0, 502), (r, code)
+    t.policy.allow(f"{SELF}:80/tcp")
+    assert t.raw(SELF, 80, "GET / HTTP/1.0\\r\\n\\r\\n") in ("b''", "ConnectionResetError")
     try:
-        c, _ = server.accept()
-        assert c.recv(100) == b"", "the host's own server got data"
+        server.accept()
+        raise AssertionError("the host's own server was reached")
     except TimeoutError:
         pass
     server.close()
@@ -664,12 +666,12 @@ def pin_lives(t, addr, port):
 @case
 def wrong_rules_change_nothing(t):
     t.policy.allow("allowed.test")
-    for rules in (["*"], ["evil.test", "1.2.3.4"], ["*.com"], ["a b"], ["x" * 400], [1], "evil.test", None):
+    for rules in (["*"], ["evil.test", "1.2.3.4"], ["deny *"], ["a b"], ["10.0.0.0/8:53/tcp"], ["127.0.0.1:80/tcp"], ["x" * 400], [1], "evil.test", None):
         msg = t.policy.ask("policy.set", rules=rules, mode="enforce")
         assert msg.get("error", {}).get("status") == 400, (rules, msg)
     assert t.policy.ask("policy.set", rules=["evil.test"], mode="open")["error"]["status"] == 400
     assert t.policy.ask("policy.set", rules=["evil.test"], surprise=1)["error"]["status"] == 400
-    assert t.policy.ask("policy.set", rules=[f"n{i}.test" for i in range(257)])["error"]["status"] == 400
+    assert t.policy.ask("policy.set", rules=[f"n{i}.test" for i in range(10001)])["error"]["status"] == 400
     assert t.policy.ask("open.everything")["error"]["status"] == 400
     assert t.curl("https://allowed.test/")[1] == 200
     assert t.curl("https://evil.test/")[0] != 0

@@ -42,6 +42,7 @@ ZONE = {
     "deadfirst.test": ([QUIET, GOOD], 300), "failing.test": ([], 0), "silent.test": ([], 0), "forged.test": ([GOOD], 300),
     "liar.test": ([GOOD], 300), "spoofed.test": ([GOOD], 300), "proxy.test": ([PROXY], 300),
     "empty.test": ([], 300), "port.test": ([GOOD], 300), "later.test": ([WILD], 300), "short.test": ([GOOD], 2),
+    **{"a." * n + "wild.test": ([WILD], 300) for n in (2, 20)}, "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + ".wild.test": ([WILD], 300),
 }
 ADDRESSES = sorted({a for v, _ in ZONE.values() if isinstance(v, list) for a in v
                     if a.startswith(("203.0.113.", "198.51.100.")) and a not in (SELF, QUIET)} | {PUBLIC_DNS, OFFICE})
@@ -556,8 +557,8 @@ class Policy:
             elif msg["id"] == self.n:
                 return msg
 
-    def allow(self, *rules):
-        msg = self.ask("policy.set", rules=list(rules), mode="enforce")
+    def allow(self, *rules, mode="enforce", **more):
+        msg = self.ask("policy.set", rules=list(rules), mode=mode, **more)
         if "ok" not in msg:
             raise RuntimeError(msg)
 

@@ -94,10 +94,10 @@ static void test_private_networks(void **state)
 	config_init(&c);
 	config_private_networks(&c, text);
 	assert_string_equal(text, "");
-	write_conf("[policy]\nprivate_networks = 10.1.0.0/16, 192.168.7.7  169.254.0.0/16\n");
+	write_conf("[policy]\nprivate_networks = 10.1.0.0/16, 192.168.7.7  172.16.0.0/12\n");
 	assert_int_equal(config_load(scratch_path, &c, NULL), 0);
 	config_private_networks(&c, text);
-	assert_string_equal(text, "10.1.0.0/16,192.168.7.7,169.254.0.0/16");
+	assert_string_equal(text, "10.1.0.0/16,192.168.7.7,172.16.0.0/12");
 }
 
 /* What config_help prints is a berth.conf that means the defaults. */

@@ -23,6 +23,7 @@ static uv_loop_t loop;
 static struct server server;
 static struct upstream *upstream;
 static struct pin_networks nothing;
+static const struct ruleset no_rules;
 static unsigned downs, ups;
 
 static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
@@ -105,7 +106,7 @@ static struct lookup_result look_up(struct lookup *l, const char *name)
 
 static void ttls(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing);
+	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
 
 	server.asked = 0;
 	for (int i = 0; i < 3; i++) {
@@ -131,7 +132,7 @@ static void ttls(void **state)
 
 static void many_waiters_one_question(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing);
+	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
 	struct wait waits[20] = {0};
 
 	server.asked = 0;
@@ -150,7 +151,7 @@ static void many_waiters_one_question(void **state)
 /* Twice as many names as are kept: the first ones are asked again, the last ones are there. */
 static void bounded(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing);
+	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
 	char name[32];
 	unsigned again = 0;
 
@@ -171,7 +172,7 @@ static void bounded(void **state)
  * told. */
 static void silence(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing);
+	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
 	struct wait one = {.wait = {.done = on_done}};
 
 	downs = ups = 0;
