@@ -97,7 +97,7 @@ static void wrong_names(void **state)
 {
 	static const char *const bad[] = {"www.example.co.", "www.example\0com", "www example com",
 		"192.168.100.200", "www..xample.com", "-ww.example.com", "www.ex\xc3\xa4mpl.co",
-		"[::1:2:3:4:5:6]", "www.example.12a\0"};
+		"[::1:2:3:4:5:6]", "0x7f.0.0.0x0001", "www.example.123", "www.example.12a\0"};
 	char name[256] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad) - 1; i++) {
