@@ -22,12 +22,15 @@ export async function until(what, fn, ms = 60000) {
   throw new Error(`waited ${ms} ms in vain for ${what}`);
 }
 
+// Below those that the kernel gives to others in the meantime.
 export async function freePort() {
-  const s = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((r) => s.once('listening', r));
-  const { port } = s.address();
-  await new Promise((r) => s.close(r));
-  return port;
+  for (;;) {
+    const port = 10000 + Math.floor(Math.random() * 20000), s = net.createServer();
+    const free = await new Promise((r) => s.once('error', () => r(false)).listen(port, '127.0.0.1', () => r(true)));
+    if (!free) continue;
+    await new Promise((r) => s.close(r));
+    return port;
+  }
 }
 
 export class World {

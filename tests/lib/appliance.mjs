@@ -2,6 +2,7 @@
 // Runs inside tests/lib/world. BERTH_PREFIX is the installation, BERTH_TEST_IMAGES a folder with an image that trusts the test CA.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import os from 'node:os';
@@ -107,7 +108,7 @@ function copyTemplates(from, to) {
     const target = path.join(to, name);
     if (fs.existsSync(target)) continue;
     fs.mkdirSync(to, { recursive: true });
-    const part = path.join(to, `.new-${process.pid}-${name}`);
+    const part = path.join(to, `.new-${crypto.randomUUID()}-${name}`); // pids of two worlds are the same
     execFileSync('cp', ['-a', '--sparse=always', '--reflink=auto', path.join(from, name), part]);
     try {
       fs.renameSync(part, target);

@@ -71,7 +71,7 @@ build_asan() {
 
 unit_tests() { # NAME
 	local status=0
-	meson test -C "build/check/$1" --no-rebuild --num-processes 2 --timeout-multiplier 3 --quiet >/dev/null || status=$?
+	meson test -C "build/check/$1" --no-rebuild --num-processes 2 --timeout-multiplier 10 --quiet >/dev/null || status=$?
 	# Every program's own lines are counted; a program that ended badly without naming a test counts as one.
 	cat "build/check/$1/meson-logs/testlog.txt"
 	python3 - "build/check/$1/meson-logs/testlog.json" <<-'P'

@@ -83,7 +83,7 @@ static int connect_to(uint16_t port)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (connect(fd, (struct sockaddr *)&in, sizeof(in)) == 0)
 			return fd;
 		usleep(20000);
