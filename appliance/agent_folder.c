@@ -3,7 +3,7 @@
  * sleeps.
  *
  *   d_….qcow2   the file that the guest writes (record: disk), owned by the agent's uid
- *   d_….qcow2   the layers that one stands on (record: layers), nobody's to write
+ *   d_….qcow2   the layers that one stands on (record: layers, next_layers), nobody's to write
  *   m_…         what its memory is a view of (record: base)
  *   sleep.d_…/  its memory (snapshot.h), while it is suspended, named for the disk that it goes
  *               with: with it the guest wakes, and it is renamed to sleep.old just before the guest
@@ -36,10 +36,15 @@ char *agent_sleep_folder(const struct agent *a)
 	return path_in(a->all->state, "agents/%s/sleep.%s", a->rec.id, a->rec.disk);
 }
 
+cJSON *agent_layers(const struct agent *a)
+{
+	return cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
+}
+
 /* The name of the layer right below the disk, or NULL. The caller's to free. */
 char *agent_lower_disk(const struct agent *a)
 {
-	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
+	cJSON *layers = agent_layers(a);
 	int n = cJSON_GetArraySize(layers);
 	const char *name = n ? json_str(cJSON_GetArrayItem(layers, n - 1), "name", "") : NULL;
 	char *file = name ? xasprintf("%s.qcow2", name) : NULL;
@@ -100,7 +105,8 @@ static bool named_by_record(const struct agent *a, const char *file)
 	if (n < 7 || !streq(file + n - 6, ".qcow2"))
 		return false;
 	quoted = xasprintf("\"%.*s\"", (int)(n - 6), file);
-	return strstr(a->rec.layers ? a->rec.layers : "", quoted);
+	return strstr(a->rec.layers ? a->rec.layers : "", quoted) ||
+	       strstr(a->rec.next_layers ? a->rec.next_layers : "", quoted);
 }
 
 void agent_folder_sweep(struct agent *a)

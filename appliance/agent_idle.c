@@ -1,5 +1,6 @@
 /*
- * Agents that nobody uses are suspended, if their record says so.
+ * Agents that nobody uses are suspended, if their record says so; what can be done for those that
+ * run (agent_merge.c) is begun.
  *
  * One timer looks at all of them. Somebody uses an agent by asking for it (agent_touch: the gateway
  * says so while clients send, and while a command runs). What the guest does by itself is not use.
@@ -36,6 +37,7 @@ void agents_look_for_idle(void *data)
 	for (struct agent *a = all->first; a && !all->shutting; a = next) {
 		next = a->next;
 		look(a, now);
+		agent_merge_look(a);
 	}
 	watch_timer_start(all->idle_timer, LOOK_MS);
 }

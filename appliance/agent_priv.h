@@ -56,11 +56,13 @@ struct agent {
 	double log_tokens; /* of the bucket that bounds guest.log */
 	uint64_t log_at, log_dropped;
 	struct template_wait *template_wait; /* for the template that it is to begin from */
-	bool warm, cold;          /* begins from a template; boots, whatever templates there are */
-	struct verify *verifying; /* what it is about to wake from */
-	struct agent_save *save;  /* the snapshot under way */
-	char rewind[64];          /* the snapshot to go back to */
-	bool woke;                /* this life came from memory; until the guest is ready */
+	bool warm, cold;           /* begins from a template; boots, whatever templates there are */
+	struct verify *verifying;  /* what it is about to wake from */
+	struct agent_save *save;   /* the snapshot under way */
+	struct agent_merge *merge; /* layers that become one; NULL: none do */
+	uint64_t merge_after;      /* ms: not before that */
+	char rewind[64];           /* the snapshot to go back to */
+	bool woke;                 /* this life came from memory; until the guest is ready */
 	enum agent_input
 		after_wake;    /* INPUT_STOP or INPUT_RESTART once it is awake, else INPUT_START */
 	uint64_t waits_since;  /* ms: for memory of the host */
@@ -154,6 +156,8 @@ static inline bool agent_is_hidden(const struct agent *a)
 /* agent_folder.c */
 char *agent_folder(const struct agent *a);
 char *agent_sleep_folder(const struct agent *a);
+/* What the disk stands on: an array of {name, digest}, the lowest first; the caller's to delete. */
+cJSON *agent_layers(const struct agent *a);
 /* "NAME.qcow2" of the layer right below the disk, or NULL; the caller's to free. */
 char *agent_lower_disk(const struct agent *a);
 /* Folder, disk and what memory stands on; idempotent. */
@@ -175,8 +179,22 @@ void agent_sleep_forget(struct agent *a);
 /* The record: its disk is a layer from now on, and `disk` on top of it what the guest writes. */
 int agent_push_disk(struct agent *a, const char *disk);
 
+/* agent_merge.c: begins to merge layers if there are too many and nobody is in the way. */
+void agent_merge_look(struct agent *a);
+int agent_merge_begin(struct agent *a, struct err *err);
+/* Before a snapshot: true if that must wait for agent_save_merged. */
+bool agent_merge_first(struct agent *a);
+/* Ends it, unless the disk is just being moved; what was made of it goes. */
+void agent_merge_stop(struct agent *a);
+/* There is no QEMU any more. */
+void agent_merge_drop(struct agent *a);
+/* The record names the one chain that the disk stands on. QEMU does nothing to it meanwhile. */
+void agent_layers_settle(struct agent *a);
+
 /* agent_save.c */
 void agent_suspend(struct agent *a);
+/* A snapshot that waited for the layers goes on. */
+void agent_save_merged(struct agent *a);
 /* The guest has ended or the agent goes: a snapshot under way will not be. */
 void agent_save_abort(struct agent *a, const struct err *why);
 /* agent_wake.c: checks the layers that it stands on, and the memory file of the manifest that it

@@ -113,6 +113,7 @@ static void recover(struct agent *a, uint64_t *delay)
 	if (r != -ESRCH)
 		log_warning("%s: its QEMU cannot be adopted: %s", a->rec.name, err.msg);
 	kill_left(a->all, a->rec.id);
+	agent_layers_settle(a);
 	if (agent_is_hidden(a)) { /* whoever wanted the template asks again */
 		memcpy(a->rec.wanted, "remove", sizeof("remove"));
 		agent_feed(a, INPUT_REMOVE);

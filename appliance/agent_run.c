@@ -321,8 +321,10 @@ static void do_ready(struct agent *a)
 
 	if (!a->adopted && !a->woke)
 		a->rec.started_at = realtime_ns();
-	if (a->adopted)
+	if (a->adopted) {
 		take_disk(a);
+		agent_layers_settle(a);
+	}
 	a->after_crash = false;
 	agent_set_state(a, "running", "");
 	if (a->woke && !a->warm)

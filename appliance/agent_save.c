@@ -30,7 +30,9 @@ struct agent_save {
 	char id[64], tag[SNAPSHOT_TAG_MAX], disk[64]; /* disk: what the guest writes from now on */
 	char *part;
 	bool memory, switched, filled; /* filled: device and pages are in the part */
-	cJSON *saved;                  /* the manifest's memory */
+	bool same;    /* the disk has nothing that is not in its layers: no new one */
+	bool waits;   /* for layers to be merged; nothing has been done yet */
+	cJSON *saved; /* the manifest's memory */
 	uint64_t began, pause_ms;
 	struct verify *verifying;
 	agent_saved_fn *done;
@@ -132,6 +134,7 @@ void agent_suspend(struct agent *a)
 	const struct vm_save_callbacks cb = {on_sleep_captured, on_slept, a};
 
 	a->err = (struct err){0};
+	agent_merge_stop(a);
 	if (snapshot_make_part(part, &a->err) < 0 || vm_save(a->vm, part, &cb, &a->err) < 0)
 		not_suspended(a);
 }
@@ -139,8 +142,7 @@ void agent_suspend(struct agent *a)
 int agent_push_disk(struct agent *a, const char *disk)
 {
 	struct agent_record was = a->rec;
-	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]"),
-	      *one = cJSON_CreateObject();
+	cJSON *layers = agent_layers(a), *one = cJSON_CreateObject();
 	struct err err;
 	int r;
 
@@ -176,6 +178,7 @@ static void finish(struct agent_save *s, const cJSON *manifest, const struct err
 	cJSON_Delete(s->saved);
 	free(s->part);
 	free(s);
+	agent_merge_look(a);
 }
 
 void agent_save_abort(struct agent *a, const struct err *why)
@@ -344,11 +347,11 @@ static int share_sleep(struct agent_save *s, struct err *err)
 	cJSON *m = snapshot_read(from, err);
 	int r = m ? 0 : -EBADMSG;
 
-	if (r == 0)
+	if (r == 0 && !s->same)
 		r = snapshot_make_part(part, err);
-	if (r == 0)
+	if (r == 0 && !s->same)
 		r = snapshot_link_memory(from, part, m, err);
-	if (r == 0)
+	if (r == 0 && !s->same)
 		r = snapshot_publish(part, to, m, err);
 	if (r == 0 && s->memory)
 		r = snapshot_link_memory(from, s->part, m, err);
@@ -363,7 +366,7 @@ static int save_at_rest(struct agent_save *s, struct err *err)
 	bool asleep = s->a->phase == PHASE_SUSPENDED;
 	int r = asleep ? share_sleep(s, err) : 0;
 
-	if (r == 0)
+	if (r == 0 && !s->same)
 		r = leave_disk(s, err);
 	if (r < 0)
 		return r;
@@ -389,10 +392,6 @@ static int check_tag(const char *tag, struct err *err)
 
 static int check(const struct agent *a, const char *tag, struct err *err)
 {
-	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
-	int n = cJSON_GetArraySize(layers);
-
-	cJSON_Delete(layers);
 	if (a->phase != PHASE_RUNNING && a->phase != PHASE_SUSPENDED && a->phase != PHASE_STOPPED) {
 		err_set(err, EBUSY, "agent '%s' is %s", a->rec.name, agent_phase_name(a->phase));
 		err_hint(err, "wait until that is done");
@@ -402,12 +401,31 @@ static int check(const struct agent *a, const char *tag, struct err *err)
 		err_set(err, EBUSY, "a snapshot of '%s' is being made already", a->rec.name);
 		return err_type(err, 409, "wrong-state");
 	}
-	if (n >= SNAPSHOT_LAYERS_MAX - 1) {
-		err_set(err, EMFILE, "the disk of '%s' stands on %d layers, which is the most",
-			a->rec.name, n);
-		return err_type(err, 409, "limit-reached");
-	}
 	return check_tag(tag, err);
+}
+
+/* Is there room for one more layer? They are merged while the agent runs (agent_merge.c). */
+static int check_layers(const struct agent *a, struct err *err)
+{
+	cJSON *layers = agent_layers(a);
+	int n = cJSON_GetArraySize(layers);
+
+	cJSON_Delete(layers);
+	if (n < SNAPSHOT_LAYERS_MAX - 1)
+		return 0;
+	err_set(err, EMFILE, "the disk of '%s' stands on %d layers, which is the most", a->rec.name,
+		n);
+	err_hint(err, "they are merged while it runs: berth start %s, and try again", a->rec.name);
+	return err_type(err, 409, "limit-reached");
+}
+
+/* Nobody has written to it since it was made: what it stands on is all there is. */
+static bool adds_nothing(const struct agent *a)
+{
+	AUTOFREE char *disk = path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, a->rec.disk),
+		      *lower = agent_lower_disk(a);
+
+	return a->phase != PHASE_RUNNING && lower && disk_is_blank(disk);
 }
 
 static int begin(struct agent_save *s, struct err *err)
@@ -417,7 +435,10 @@ static int begin(struct agent_save *s, struct err *err)
 		      *on = xasprintf("%s.qcow2", a->rec.disk);
 	int r = snapshot_make_part(s->part, err);
 
-	if (r == 0)
+	s->same = adds_nothing(a);
+	if (r == 0 && !s->same)
+		r = check_layers(a, err);
+	if (r == 0 && !s->same)
 		r = disk_make(disk, on, a->rec.disk_gib, a->rec.slot, err);
 	s->began = now_ms();
 	if (r == 0)
@@ -444,7 +465,8 @@ int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn
 	make_id("d_", s->disk);
 	snprintf(s->tag, sizeof(s->tag), "%s", tag);
 	s->part = path_in(a->all->state, "snapshots/.new-%s", s->id);
-	r = begin(s, err);
+	s->waits = agent_merge_first(a);
+	r = s->waits ? 0 : begin(s, err);
 	if (r < 0) {
 		a->save = NULL;
 		remove_tree(s->part, NULL);
@@ -454,4 +476,22 @@ int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn
 		free(s);
 	}
 	return r;
+}
+
+void agent_save_merged(struct agent *a)
+{
+	struct agent_save *s = a->save;
+	struct err err;
+	int r = 0;
+
+	if (!s || !s->waits)
+		return;
+	s->waits = false;
+	if (a->phase != PHASE_RUNNING) {
+		r = err_set(
+			&err, EBUSY, "agent '%s' is %s", a->rec.name, agent_phase_name(a->phase));
+		err_type(&err, 409, "wrong-state");
+	}
+	if (r < 0 || begin(s, &err) < 0)
+		finish(s, NULL, &err);
 }

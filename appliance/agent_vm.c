@@ -159,6 +159,7 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 	watch_timer_stop(a->timer);
 	snprintf(a->end_detail, sizeof(a->end_detail), "%s", detail ? detail : "");
 	err_set(&gone, ECANCELED, "the guest of '%s' ended: %s", a->rec.name, a->end_detail);
+	agent_merge_drop(a);
 	agent_save_abort(a, &gone);
 	if (how == VM_END_SAVED && a->phase == PHASE_SUSPENDING) {
 		agent_feed(a, INPUT_ENDED_SAVED);

@@ -27,7 +27,7 @@ static void add_file(struct agent *a, struct verify_file *f, const char *name, c
 struct verify *agent_verify(struct agent *a, const cJSON *manifest, verify_done_fn *done)
 {
 	const cJSON *memory = json_get(manifest, "memory"), *one;
-	cJSON *layers = cJSON_Parse(a->rec.layers ? a->rec.layers : "[]");
+	cJSON *layers = agent_layers(a);
 	struct verify_file files[VERIFY_FILES_MAX];
 	struct verify *q;
 	size_t n = 0;

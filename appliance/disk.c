@@ -6,6 +6,7 @@
  */
 #include "disk.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -17,6 +18,8 @@
 #include "util.h"
 
 #define QEMU_IMG "/usr/bin/qemu-img"
+/* A new file has its header, two clusters of reference counts and a table that fits in one more. */
+#define BLANK_MAX (4 * 65536)
 
 /*
  * Runs qemu-img, quickly over: it writes a header. Its output goes to fd. What it is told to stand
@@ -110,5 +113,47 @@ int disk_freeze(const char *path, struct err *err)
 
 	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 0444) < 0)
 		return err_sys(err, "cannot freeze the disk %s", path);
+	return 0;
+}
+
+bool disk_is_blank(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size <= BLANK_MAX;
+}
+
+/* The head of a qcow2 file (QEMU's docs/interop/qcow2.txt). */
+struct qcow2_head {
+	uint32_t magic, version;
+	uint64_t backing_at;
+	uint32_t backing_len;
+} __attribute__((packed));
+
+int disk_stands_on(const char *path, char ret[DISK_NAME_MAX + 1], struct err *err)
+{
+	static const char ending[] = ".qcow2";
+	AUTOFD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char name[DISK_NAME_MAX + sizeof(ending)] = "";
+	struct qcow2_head head;
+	size_t n;
+
+	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != sizeof(head))
+		return err_sys(err, "cannot read %s", path);
+	n = be32toh(head.backing_len);
+	ret[0] = 0;
+	if (be32toh(head.magic) != 0x514649fb || n >= sizeof(name) ||
+		be64toh(head.backing_at) > 65536)
+		return err_set(err, EBADMSG, "%s is not a disk of ours", path);
+	if (n == 0)
+		return 0;
+	if (pread(fd, name, n, (off_t)be64toh(head.backing_at)) != (ssize_t)n)
+		return err_sys(err, "cannot read %s", path);
+	if (n < sizeof(ending) || !streq(name + n - strlen(ending), ending))
+		return err_set(err, EBADMSG, "%s stands on no disk of ours", path);
+	name[n - strlen(ending)] = 0;
+	if (!disk_name_valid(name))
+		return err_set(err, EBADMSG, "%s stands on no disk of ours", path);
+	snprintf(ret, DISK_NAME_MAX + 1, "%s", name);
 	return 0;
 }

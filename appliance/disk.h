@@ -17,5 +17,9 @@ int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, str
 /* From now on nobody writes it: others may stand on it. Its bytes are not synced here. */
 int disk_freeze(const char *path, struct err *err);
 bool disk_name_valid(const char *name);
+/* The name of the file that the header names as the one below, "" none. Bytes are untrusted. */
+int disk_stands_on(const char *path, char ret[DISK_NAME_MAX + 1], struct err *err);
+/* True if nothing was ever written to it. */
+bool disk_is_blank(const char *path);
 
 #endif

@@ -69,6 +69,7 @@ static const char *const migrations[] = {
 	"position))),"
 	" 'limits', json('{}')) FROM agents;"
 	"DROP TABLE rules; ALTER TABLE agents DROP COLUMN mode;",
+	"ALTER TABLE agents ADD COLUMN next_layers TEXT NOT NULL DEFAULT '';",
 };
 
 int sql_error(struct store *s, struct err *err, const char *what)

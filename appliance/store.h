@@ -52,8 +52,11 @@ struct agent_record {
 	unsigned restarts;              /* after crashes, since its last start by somebody */
 	unsigned boots;                 /* ever */
 	char disk[64];                  /* what the guest writes: agents/ID/DISK.qcow2 */
-	char *layers;  /* what that stands on: a JSON array of {name, digest}, the lowest first */
-	char base[64]; /* what its memory is a view of: agents/ID/BASE */
+	char *layers; /* what that stands on: a JSON array of {name, digest}, the lowest first */
+	/* what the disk is being put on instead, "" or NULL nothing: its header says which is true
+	 */
+	char *next_layers;
+	char base[64];         /* what its memory is a view of: agents/ID/BASE */
 	char base_digest[68];  /* hex; "" for SNAPSHOT_ZERO_BASE */
 	char head[64];         /* the snapshot that it last was the same as, "" none */
 	unsigned idle_suspend; /* s without a request until it is suspended, 0 never */

@@ -9,7 +9,8 @@ void agent_record_done(struct agent_record *r)
 {
 	free(r->labels);
 	free(r->layers);
-	r->labels = r->layers = NULL;
+	free(r->next_layers);
+	r->labels = r->layers = r->next_layers = NULL;
 }
 
 /* The lowest slot that no agent has. */
@@ -77,13 +78,13 @@ int store_agent_save(struct store *s, const struct agent_record *r, struct err *
 		"labels = ?, on_crash = ?,"
 		" state = ?, wanted = ?, detail = ?, started_at = ?, parent = ?, port = "
 		"?, restarts = ?, boots = ?, disk = ?, layers = ?, base = ?, base_digest = ?, head "
-		"= ?, idle_suspend = ?"
+		"= ?, idle_suspend = ?, next_layers = ?"
 		" WHERE id = ?",
-		"ssuuusssssisuuusssssus", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
+		"ssuuusssssisuuusssssuss", r->name, r->image, r->memory_mib, r->cpus, r->disk_gib,
 		r->labels ? r->labels : "{}", r->on_crash, r->state, r->wanted, r->detail,
 		r->started_at, r->parent, r->port, r->restarts, r->boots, r->disk,
 		r->layers ? r->layers : "[]", r->base, r->base_digest, r->head, r->idle_suspend,
-		r->id);
+		r->next_layers ? r->next_layers : "", r->id);
 
 	if (code == 0)
 		return err_set(err, ENOENT, "the record of agent %s is gone", r->id);
@@ -125,6 +126,7 @@ static void read_agent(sqlite3_stmt *st, struct agent_record *r)
 	sql_copy(st, column++, r->base_digest, sizeof(r->base_digest));
 	sql_copy(st, column++, r->head, sizeof(r->head));
 	r->idle_suspend = (unsigned)sqlite3_column_int64(st, column++);
+	r->next_layers = xstrdup(sql_text(st, column++));
 }
 
 int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r), void *data,
@@ -135,7 +137,7 @@ int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r)
 		"slot, memory_mib, cpus,"
 		" disk_gib, port, restarts, boots, created_at, started_at, machine_id, disk, "
 		"layers, base, "
-		"base_digest, head, idle_suspend FROM agents "
+		"base_digest, head, idle_suspend, next_layers FROM agents "
 		"ORDER BY created_at, id",
 		"");
 	int r;

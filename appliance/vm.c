@@ -169,6 +169,8 @@ static void on_qmp_event(void *data, const char *name, const cJSON *event)
 	else if (streq(name, "RESUME")) {
 		vm->full = false;
 		vm->tried_at = now_ms();
+	} else if (starts_with(name, "BLOCK_JOB_")) {
+		vm_merge_event(vm, name, event);
 	}
 }
 
@@ -579,8 +581,10 @@ int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	r = vm->pidfd < 0 ? err_set(err, ESRCH, "QEMU of agent %s is gone", spec->name) : 0;
 	if (r == 0)
 		r = begin_watching(vm, err);
-	if (r == 0)
+	if (r == 0) {
 		vm_look_at_disk(vm);
+		vm_merge_sweep(vm);
+	}
 	if (r < 0) {
 		if (vm->pidfd >= 0)
 			process_signal(

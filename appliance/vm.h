@@ -98,6 +98,22 @@ int vm_save(struct vm *vm, const char *folder, const struct vm_save_callbacks *c
  * (disk_make). */
 void vm_switch_disk(struct vm *vm, const char *disk,
 	void (*done)(void *data, const struct err *err), void *data);
+/*
+ * Copies into the file `into` (disk_make, standing on the layer right below the disk) what the
+ * layers between it and the layer `base` hold; then it stands on base, and QEMU has closed it. The
+ * guest runs meanwhile. done: not from within, and not after vm_merge_cancel. -EBUSY: one at a
+ * time.
+ */
+typedef void vm_disk_fn(void *data, const struct err *err);
+int vm_merge(struct vm *vm, const char *into, const char *base, vm_disk_fn *done, void *data,
+	struct err *err);
+void vm_merge_cancel(struct vm *vm);
+/*
+ * Puts the disk of a running guest on the file `on`, which holds what those below it hold. The
+ * disk's header says whether it was done, whatever done says; then it is on the host's disk. What
+ * nobody stands on any more is closed.
+ */
+void vm_rest_disk(struct vm *vm, const char *on, vm_disk_fn *done, void *data);
 /* The name of the file that the guest writes, as QEMU says; asked anew by vm_adopt, before `ready`.
  */
 const char *vm_disk(const struct vm *vm);

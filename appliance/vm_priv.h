@@ -62,6 +62,13 @@ struct vm {
 		void (*done)(void *data, const struct err *err);
 		void *data;
 	} going; /* vm_switch_disk under way */
+	struct {
+		char disk[DISK_NAME_MAX + 1]; /* "": nothing is under way */
+		char base[DISK_NAME_MAX + 1];
+		vm_disk_fn *done; /* NULL: cancelled */
+		void *data;
+		struct err err; /* of the job, while its file is closed */
+	} merging;              /* vm_merge or vm_rest_disk */
 };
 
 /* vm.c: begins to speak to the guest, once it may run. */
@@ -73,6 +80,12 @@ void vm_settle(struct vm *vm, enum vm_end how, const char *why);
 void vm_wake_begin(struct vm *vm);
 /* vm_save.c: asks QEMU for the file that the guest writes. */
 void vm_look_at_disk(struct vm *vm);
+/* vm_save.c: a disk's node, as in qemu_args.c; what it stands on is still to be added. */
+cJSON *vm_disk_node(const char *disk, bool read_only);
+/* vm_merge.c: a block job has ended. */
+void vm_merge_event(struct vm *vm, const char *name, const cJSON *event);
+/* vm_merge.c: ends jobs that an earlier daemon began, and closes what nobody stands on. */
+void vm_merge_sweep(struct vm *vm);
 /* vm_save.c: QEMU, accelerator and CPU in words; answered with NULL and err when QEMU does not say.
  */
 void vm_ask_machine(struct vm *vm, void (*fn)(struct vm *vm, const char *machine));

@@ -251,23 +251,34 @@ static void on_added(void *data, const cJSON *ret, const struct err *err)
 	qmp_command(vm->qmp, "blockdev-snapshot", args, QMP_MS, on_switched, vm);
 }
 
-void vm_switch_disk(struct vm *vm, const char *disk,
-	void (*done)(void *data, const struct err *err), void *data)
+cJSON *vm_disk_node(const char *disk, bool read_only)
 {
 	AUTOFREE char *inside = xasprintf(SANDBOX_AGENT "/%s.qcow2", disk);
 	cJSON *node = cJSON_CreateObject(), *file = cJSON_AddObjectToObject(node, "file");
 
+	cJSON_AddStringToObject(file, "driver", "file");
+	cJSON_AddStringToObject(file, "filename", inside);
+	cJSON_AddStringToObject(node, "driver", "qcow2");
+	cJSON_AddStringToObject(node, "node-name", disk);
+	if (read_only) {
+		cJSON_AddBoolToObject(node, "read-only", true);
+		return node;
+	}
+	cJSON_AddBoolToObject(file, "auto-read-only", true);
+	cJSON_AddStringToObject(file, "discard", "unmap");
+	cJSON_AddStringToObject(node, "discard", "unmap");
+	cJSON_AddStringToObject(node, "detect-zeroes", "unmap");
+	return node;
+}
+
+void vm_switch_disk(struct vm *vm, const char *disk,
+	void (*done)(void *data, const struct err *err), void *data)
+{
+	cJSON *node = vm_disk_node(disk, false);
+
 	snprintf(vm->going.disk, sizeof(vm->going.disk), "%s", disk);
 	vm->going.done = done;
 	vm->going.data = data;
-	cJSON_AddStringToObject(file, "driver", "file");
-	cJSON_AddStringToObject(file, "filename", inside);
-	cJSON_AddBoolToObject(file, "auto-read-only", true); /* as in qemu_args.c */
-	cJSON_AddStringToObject(file, "discard", "unmap");
-	cJSON_AddStringToObject(node, "driver", "qcow2");
-	cJSON_AddStringToObject(node, "node-name", disk);
-	cJSON_AddStringToObject(node, "discard", "unmap");
-	cJSON_AddStringToObject(node, "detect-zeroes", "unmap");
 	cJSON_AddNullToObject(node, "backing");
 	qmp_command(vm->qmp, "blockdev-add", node, QMP_MS, on_added, vm);
 }

@@ -320,6 +320,29 @@ test('what forks stand on stays: the snapshot goes, the original goes', { timeou
   await isAsKept('heir');
 });
 
+test('any number of snapshots: layers become one beside the running guest, and nothing is lost', { timeout: 400000 * SLOW }, async () => {
+  const dir = folder('agents', (await a.show('heir')).id), layers = () => fs.readdirSync(dir).filter((n) => n.endsWith('.qcow2')).length;
+  const bytes = 'for i in $(seq 1 18); do printf "%s " $i; head -c 300000 Uploads/layer-$i | tail -c 5; done', want = [];
+  for (let i = 1; i <= 18; i++) {
+    await a.exec('heir', 'sh', '-c', `yes layer-${i} | head -c 300000 >Uploads/layer-${i}; echo ${i} >Uploads/note; sync`);
+    want.push(`${i} ${`layer-${i}\n`.repeat(50000).slice(299995, 300000)}`);
+    await a.cli('snapshot', 'heir', '--disk-only');
+  }
+  await until('the layers to be merged', 60000, () => layers() < 14);
+  const isWhole = async () => assert.equal((await a.exec('heir', 'sh', '-c', `${bytes}; cat Uploads/note`)).stdout, `${want.join('')}18\n`);
+  await isWhole();
+  await a.exec('heir', 'sh', '-c', 'echo then >Uploads/then; sync');
+  assert.ok((await a.json('snapshot', 'heir', '--disk-only')).layers < 14);
+  await a.cli('suspend', 'heir');
+  await a.cli('resume', 'heir');
+  await isAsKept('heir');
+  await isWhole();
+  // All of it from the disk: a guest that has just booted remembers nothing.
+  await a.cli('restart', 'heir', { timeout: 200000 * SLOW });
+  await isWhole();
+  assert.equal((await a.exec('heir', 'cat', 'Uploads/then')).stdout, 'then\n');
+});
+
 test('removed: no file of it is left, and `down` leaves none half made', { timeout: 200000 * SLOW }, async () => {
   const ids = (await a.json('ls')).agents.map((x) => x.id);
   await a.cli('rm', 'heir', 'fork-1', 'fork-2', { timeout: 120000 * SLOW });

@@ -301,6 +301,12 @@ static void kill_all(const char *folder)
 		closedir(d);
 }
 
+void kill_qemus(void)
+{
+	kill_all("qemus");
+	reap();
+}
+
 int after(void **state)
 {
 	ctl_free(client);

@@ -34,6 +34,8 @@ void reap(void);
 void assert_world(unsigned all, unsigned running);
 /* A sleeping agent keeps its namespace, for the connections in it. */
 void assert_world_asleep(unsigned all, unsigned running, unsigned asleep);
+/* All of them, at once. */
+void kill_qemus(void);
 int each(void **state);
 int after(void **state);
 

@@ -137,6 +137,51 @@ int image_remove(const char *state, const char *id, struct err *err)
 	return image_get(state, id, &image, err);
 }
 
+/*
+ * A disk: the name of the file it stands on, then a line for each write. All names are of one
+ * length.
+ */
+static void disk_put(const char *path, const char *on, const char *text)
+{
+	AUTOFD int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	char head[FAKE_DISK_HEAD + 1];
+
+	snprintf(head, sizeof(head), "%-*s\n", FAKE_DISK_HEAD - 1, on ? on : "-");
+	if (fd < 0 || (on && write(fd, head, FAKE_DISK_HEAD) != FAKE_DISK_HEAD) ||
+		write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		abort();
+}
+
+char *fake_disk(const char *folder, const char *file)
+{
+	AUTOFREE char *path = xasprintf("%s/%s", folder, file), *text = NULL, *below = NULL;
+	char on[FAKE_DISK_HEAD];
+
+	if (file_read(AT_FDCWD, path, 1 << 20, &text, NULL, NULL) < 0 ||
+		sscanf(text, "%63s", on) != 1)
+		return NULL;
+	below = streq(on, "-") ? xstrdup("") : fake_disk(folder, on);
+	return below ? xasprintf("%s%s", below, text + FAKE_DISK_HEAD) : NULL;
+}
+
+int disk_stands_on(const char *path, char ret[DISK_NAME_MAX + 1], struct err *err)
+{
+	AUTOFREE char *text = NULL;
+	int r = file_read(AT_FDCWD, path, 1 << 20, &text, NULL, err);
+
+	if (r < 0)
+		return r;
+	snprintf(ret, DISK_NAME_MAX + 1, "%.*s", (int)strcspn(text, ". "), text);
+	return 0;
+}
+
+bool disk_is_blank(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size <= FAKE_DISK_HEAD;
+}
+
 int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, struct err *err)
 {
 	point();
@@ -144,8 +189,7 @@ int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, str
 		return err_set(err, ENOSPC, "cannot make %s: No space left on device", path);
 	if (access(path, F_OK) == 0)
 		return err_set(err, EEXIST, "there is a disk already");
-	if (touch(path, err) < 0)
-		return -EIO;
+	disk_put(path, on ? on : "-", "");
 	point();
 	return 0;
 }
@@ -174,7 +218,107 @@ struct vm {
 	char disk[64];
 	void (*switched)(void *data, const struct err *err);
 	void *switched_data;
+	char *agent_dir;
+	struct {
+		char file[64], base[64];
+		vm_disk_fn *done;
+		void *data;
+	} merging; /* base "": vm_rest_disk */
 };
+
+/* The guest writes. */
+static void write_disk(struct vm *vm)
+{
+	AUTOFREE char *path = xasprintf("%s/%s.qcow2", vm->agent_dir, vm->disk), *text = NULL;
+
+	text = xasprintf("%s %d %u\n", vm->disk, (int)vm->pid, vm->ticks);
+	if (vm->agent_dir)
+		disk_put(path, NULL, text);
+}
+
+/* Fills the file with what lies between it and the base, and makes it stand on that. */
+static void fill_merged(struct vm *vm)
+{
+	AUTOFREE char *path = xasprintf("%s/%s.qcow2", vm->agent_dir, vm->merging.file),
+		      *base = xasprintf("%s.qcow2", vm->merging.base),
+		      *all = fake_disk(vm->agent_dir, strrchr(path, '/') + 1),
+		      *lower = fake_disk(vm->agent_dir, base);
+
+	if (!all || !lower)
+		abort();
+	unlink(path);
+	disk_put(path, base, all + strlen(lower));
+}
+
+static void rest_disk(struct vm *vm)
+{
+	AUTOFREE char *path = xasprintf("%s/%s.qcow2", vm->agent_dir, vm->disk),
+		      *on = xasprintf("%s.qcow2", vm->merging.file);
+	AUTOFD int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, on, strlen(on), 0) != (ssize_t)strlen(on))
+		abort();
+}
+
+/* Files that the new one stands on, if it is to be filled. */
+static unsigned chain_length(struct vm *vm)
+{
+	char name[DISK_NAME_MAX + 1];
+	unsigned n = 0;
+
+	if (!vm->merging.base[0])
+		return ~0u;
+	snprintf(name, sizeof(name), "%s", vm->merging.file);
+	for (; name[0] == 'd'; n++) {
+		AUTOFREE char *path = xasprintf("%s/%s.qcow2", vm->agent_dir, name);
+
+		if (disk_stands_on(path, name, NULL) < 0)
+			abort();
+	}
+	return n - 1;
+}
+
+/* True when the tick was about layers. */
+static bool tick_merge(struct vm *vm)
+{
+	vm_disk_fn *done = vm->merging.done;
+
+	if (!done || chain_length(vm) < fake.merge_from)
+		return false;
+	vm->merging.done = NULL;
+	point();
+	if (vm->merging.base[0])
+		fill_merged(vm);
+	else
+		rest_disk(vm);
+	point();
+	done(vm->merging.data, NULL);
+	return true;
+}
+
+int vm_merge(struct vm *vm, const char *into, const char *base, vm_disk_fn *done, void *data,
+	struct err *err)
+{
+	if (vm->merging.done)
+		return err_set(err, EBUSY, "one at a time");
+	vm_rest_disk(vm, into, done, data);
+	snprintf(vm->merging.base, sizeof(vm->merging.base), "%s", base);
+	return 0;
+}
+
+void vm_merge_cancel(struct vm *vm)
+{
+	vm->merging.done = NULL;
+}
+
+void vm_rest_disk(struct vm *vm, const char *on, vm_disk_fn *done, void *data)
+{
+	point();
+	snprintf(vm->merging.file, sizeof(vm->merging.file), "%s", on);
+	vm->merging.base[0] = 0;
+	vm->merging.done = done;
+	vm->merging.data = data;
+}
 
 static void fill_saved(struct vm *vm)
 {
@@ -202,6 +346,7 @@ static bool tick_save(struct vm *vm)
 
 		vm->switched = NULL;
 		point();
+		write_disk(vm);
 		fn(vm->switched_data, NULL);
 		return true;
 	}
@@ -234,7 +379,7 @@ static void on_tick(uv_timer_t *timer)
 			"the process is gone");
 		return;
 	}
-	if (tick_save(vm))
+	if (tick_save(vm) || tick_merge(vm))
 		return;
 	if (vm->waking) {
 		if (vm->ticks == 1)
@@ -244,6 +389,8 @@ static void on_tick(uv_timer_t *timer)
 	if (vm->ticks == 2 && fake.crash_at_boot)
 		kill(vm->pid, SIGKILL);
 	else if (vm->ticks == 2)
+		write_disk(vm);
+	if (vm->ticks == 2 && !fake.crash_at_boot)
 		vm->cb.ready(vm->data, &ready);
 	else if (vm->ticks == 3) /* as berth-init does before it starts the browser */
 		vm->cb.browser(vm->data, &(struct guest_browser){.state = GUEST_BROWSER_DOWN});
@@ -315,6 +462,7 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	pid = run_qemu(spec->state, path);
 	*ret = watch(loop, pid, cb, data);
 	(*ret)->waking = spec->wake.device;
+	(*ret)->agent_dir = path_in(spec->state, "agents/%s", spec->id);
 	snprintf((*ret)->disk, sizeof((*ret)->disk), "%s", spec->disk);
 	point();
 	return 0;
@@ -329,6 +477,7 @@ int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	if (!pid)
 		return err_set(err, ESRCH, "it is gone");
 	*ret = watch(loop, pid, cb, data);
+	(*ret)->agent_dir = path_in(spec->state, "agents/%s", spec->id);
 	snprintf((*ret)->disk, sizeof((*ret)->disk), "%s", spec->disk);
 	return 0;
 }
@@ -453,7 +602,10 @@ void vm_browser_restart(struct vm *vm)
 
 static void on_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct vm *vm = handle->data;
+
+	free(vm->agent_dir);
+	free(vm);
 }
 
 void vm_free(struct vm *vm)

@@ -10,16 +10,21 @@
 
 struct fake_world {
 	bool no_image, image_damaged, qemu_missing, disk_full;
-	bool no_browser;    /* the browser never comes up */
-	bool crash_at_boot; /* QEMU dies before the guest is ready */
-	unsigned verify_ms; /* reading the image takes so long, each time; 0: it is known to be
-			       whole */
-	unsigned die_at;    /* the process exits with 77 at the n-th step, 0: never */
-	unsigned points;    /* steps so far */
+	bool no_browser;     /* the browser never comes up */
+	bool crash_at_boot;  /* QEMU dies before the guest is ready */
+	unsigned verify_ms;  /* reading the image takes so long, each time; 0: it is known to be
+				whole */
+	unsigned merge_from; /* layers are merged only in a chain of at least so many */
+	unsigned die_at;     /* the process exits with 77 at the n-th step, 0: never */
+	unsigned points;     /* steps so far */
 };
 extern struct fake_world fake;
 
 #define FAKE_IMAGE "0123456789abcdef"
+#define FAKE_DISK_HEAD 64
+/* What a guest would read from the disk that is folder/file, whose chain is there: all writes to it
+ * and to what it stands on, a line each; or NULL. The caller's to free. */
+char *fake_disk(const char *folder, const char *file);
 /* How many "QEMU" processes of the state folder live. */
 unsigned fake_qemus(const char *state);
 

@@ -61,7 +61,7 @@ static void test_new_and_again(void **state)
 	struct store *s = opened();
 	struct stat st;
 
-	assert_int_equal(number(s, "PRAGMA user_version"), 3);
+	assert_int_equal(number(s, "PRAGMA user_version"), 4);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
 	assert_int_equal(
