@@ -317,7 +317,8 @@ int agent_policy_set(struct agent *a, const cJSON *policy, const char *by,
 		streq(json_str(policy, "mode", ""), "learn")
 			? "; it learns: every public name is allowed"
 			: "");
-	if (!a->link) {
+	/* One that is being woken has a berth-policy with no rule until it is ready. */
+	if (!a->link || a->woke || agent_sleeps(a)) {
 		done(data, NULL);
 		return 0;
 	}

@@ -7,7 +7,7 @@
  *   m_…         what its memory is a view of (record: base)
  *   sleep.d_…/  its memory (snapshot.h), while it is suspended, named for the disk that it goes
  *               with: with it the guest wakes, and it is renamed to sleep.old just before the guest
- *               runs again
+ *               runs again, which goes once the guest has been told who and when it is
  *
  * The folder is root's: QEMU reads in it and writes the one file. What the record does not name is
  * a leftover of something cut short, and goes.
@@ -173,6 +173,13 @@ int agent_sleep_consume(struct agent *a, struct err *err)
 	if (r == 0 && rename(from, to) < 0)
 		r = err_sys(err, "cannot use up %s", from);
 	return r == 0 ? snapshot_sync_folder(folder, err) : r;
+}
+
+bool agent_half_awake(const struct agent *a)
+{
+	AUTOFREE char *old = path_in(a->all->state, "agents/%s/sleep.old", a->rec.id);
+
+	return access(old, F_OK) == 0;
 }
 
 void agent_sleep_forget(struct agent *a)

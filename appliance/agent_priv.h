@@ -121,6 +121,8 @@ int agent_adopt_vm(struct agent *a, struct err *err);
 
 /* What it sleeps with cannot be used: a->end_detail says why. Its memory stays as it is. */
 void agent_unwakeable(struct agent *a);
+/* It could not be woken, for a reason that is not in its memory: a->end_detail. It sleeps on. */
+void agent_not_woken(struct agent *a);
 /* agent_vm.c: boots it, or wakes it from m (a manifest with memory). */
 int agent_start_vm(struct agent *a, const cJSON *m, struct err *err);
 /* A step failed, and a->err says why. */
@@ -175,6 +177,9 @@ bool agent_sleeps(const struct agent *a);
 int agent_sleep_consume(struct agent *a, struct err *err);
 /* The same, and its files go; nothing to do when it does not sleep. */
 void agent_sleep_forget(struct agent *a);
+/* Its memory is used up, and the guest has not yet said that it knows who it is: sleep.old is there
+ * until then. */
+bool agent_half_awake(const struct agent *a);
 
 /* The record: its disk is a layer from now on, and `disk` on top of it what the guest writes. */
 int agent_push_disk(struct agent *a, const char *disk);

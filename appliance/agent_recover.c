@@ -98,6 +98,15 @@ static void kill_left(struct agents *all, const char *id)
 	cgroup_kill(all->state, id);
 }
 
+/* A fork whose files were not all there yet: nobody has been told of it. */
+static bool half_made(const struct agent *a)
+{
+	AUTOFREE char *disk = path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, a->rec.disk),
+		      *lower = agent_lower_disk(a);
+
+	return streq(a->rec.state, "creating") && lower && access(disk, F_OK) < 0;
+}
+
 /* `delay` (ms) is what a start waits, so that not all start at once. It may free a. */
 static void recover(struct agent *a, uint64_t *delay)
 {
@@ -114,7 +123,8 @@ static void recover(struct agent *a, uint64_t *delay)
 		log_warning("%s: its QEMU cannot be adopted: %s", a->rec.name, err.msg);
 	kill_left(a->all, a->rec.id);
 	agent_layers_settle(a);
-	if (agent_is_hidden(a)) { /* whoever wanted the template asks again */
+	/* Whoever wanted the template, or the fork, asks again. */
+	if (agent_is_hidden(a) || (!asleep && half_made(a))) {
 		memcpy(a->rec.wanted, "remove", sizeof("remove"));
 		agent_feed(a, INPUT_REMOVE);
 	} else if (streq(a->rec.wanted, "remove")) {

@@ -101,6 +101,13 @@ void agent_unwakeable(struct agent *a)
 	agent_failed(a);
 }
 
+void agent_not_woken(struct agent *a)
+{
+	err_set(&a->err, EIO, "agent '%s' was not woken: %s", a->rec.name, a->end_detail);
+	err_hint(&a->err, "its memory is as it was; try again");
+	agent_failed(a);
+}
+
 static void prepared(struct agent *a, int result)
 {
 	if (result < 0 || prepare(a, &a->err) < 0)
@@ -120,7 +127,10 @@ static void on_files_checked(
 		return;
 	}
 	snprintf(a->end_detail, sizeof(a->end_detail), "%s", err->msg);
-	agent_unwakeable(a);
+	if (streq(err->type, "snapshot-damaged"))
+		agent_unwakeable(a);
+	else
+		agent_not_woken(a);
 }
 
 static void image_checked(struct agent *a, int result)
@@ -239,7 +249,7 @@ void agent_start_policy(struct agent *a)
 		return;
 	config_private_networks(a->all->o.config, networks);
 	/* One that wakes reaches nothing until it knows who it is and what time it is. */
-	policy = agent_sleeps(a) ? policy_nothing() : policy_to_send(a->policy);
+	policy = agent_sleeps(a) || a->woke ? policy_nothing() : policy_to_send(a->policy);
 	a->link = policy_link_new(a->all->o.loop, &spec, policy, &cb, a);
 	cJSON_Delete(policy);
 }
@@ -294,6 +304,7 @@ static void do_vm(struct agent *a)
 	}
 	a->err = (struct err){0};
 	if (!asleep) {
+		agent_sleep_forget(a);
 		a->rec.boots++;
 		agent_save(a);
 	}
@@ -438,11 +449,28 @@ static void do_clean(struct agent *a)
 	agent_answer(a, MASK_STOP, a, NULL);
 }
 
+/* It could not be woken, and may be another time. Connections into its namespace live on. */
+static void do_stay_asleep(struct agent *a)
+{
+	end_policy(a);
+	watch_timer_stop(a->timer);
+	a->phase = PHASE_SUSPENDED;
+	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
+	agent_set_state(a, "suspended", a->err.msg);
+	agent_event(a, "agent.suspended", NULL, "it was not woken: %s", a->err.msg);
+	agent_answer(a, MASK_START | MASK_STOP | MASK_SUSPEND, a, &a->err);
+}
+
 static void do_clean_crash(struct agent *a)
 {
 	struct err err;
 
 	crashed_error(a, &err, "");
+	if (agent_sleeps(a)) {
+		a->err = err;
+		do_stay_asleep(a);
+		return;
+	}
 	agent_clean(a);
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
 	agent_set_state(a, "stopped", err.msg);
@@ -462,31 +490,17 @@ static void do_backoff(struct agent *a)
 	agent_answer(a, MASK_START, a, &err);
 }
 
-/* It could not be woken, and may be another time. Connections into its namespace live on. */
-static void do_stay_asleep(struct agent *a)
-{
-	end_policy(a);
-	watch_timer_stop(a->timer);
-	a->phase = PHASE_SUSPENDED;
-	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
-	agent_set_state(a, "suspended", a->err.msg);
-	agent_event(a, "agent.suspended", NULL, "it was not woken: %s", a->err.msg);
-	agent_answer(a, MASK_START | MASK_STOP | MASK_SUSPEND, a, &a->err);
-}
-
 static void do_fail(struct agent *a, enum agent_input input)
 {
-	if (agent_sleeps(a) && !streq(a->err.type, "snapshot-damaged") &&
-		!streq(a->rec.state, "creating")) {
+	if (input == INPUT_ENDED_GIVE_UP)
+		crashed_error(a, &a->err, "; it crashed too often and is not restarted");
+	else if (a->err.code == 0)
+		err_set(&a->err, EIO, "agent '%s' could not be started", a->rec.name);
+	if (agent_sleeps(a) && !streq(a->rec.state, "creating")) {
 		do_stay_asleep(a);
 		return;
 	}
 	agent_clean(a);
-	if (input == INPUT_ENDED_GIVE_UP) {
-		crashed_error(a, &a->err, "; it crashed too often and is not restarted");
-	} else if (a->err.code == 0) {
-		err_set(&a->err, EIO, "agent '%s' could not be started", a->rec.name);
-	}
 	snprintf(a->rec.wanted, sizeof(a->rec.wanted), "stop");
 	agent_set_state(a, "failed", a->err.msg);
 	agent_event(a, "agent.failed", NULL, "%s", a->err.msg);

@@ -29,6 +29,7 @@ struct agent_save {
 	struct agent *a;
 	char id[64], tag[SNAPSHOT_TAG_MAX], disk[64]; /* disk: what the guest writes from now on */
 	char *part;
+	bool passing;                  /* not to be kept */
 	bool memory, switched, filled; /* filled: device and pages are in the part */
 	bool same;    /* the disk has nothing that is not in its layers: no new one */
 	bool waits;   /* for layers to be merged; nothing has been done yet */
@@ -212,6 +213,8 @@ static int publish(struct agent_save *s, cJSON *m, struct err *err)
 
 	cJSON_AddStringToObject(m, "id", s->id);
 	cJSON_AddStringToObject(m, "tag", s->tag);
+	if (s->passing)
+		cJSON_AddBoolToObject(m, "passing", true);
 	cJSON_AddNumberToObject(m, "pause_ms", (double)s->pause_ms);
 	cJSON_AddItemToObject(m, "layers", cJSON_Parse(a->rec.layers));
 	if (s->saved)
@@ -401,7 +404,7 @@ static int check(const struct agent *a, const char *tag, struct err *err)
 		err_set(err, EBUSY, "a snapshot of '%s' is being made already", a->rec.name);
 		return err_type(err, 409, "wrong-state");
 	}
-	return check_tag(tag, err);
+	return tag ? check_tag(tag, err) : 0;
 }
 
 /* Is there room for one more layer? They are merged while the agent runs (agent_merge.c). */
@@ -463,7 +466,8 @@ int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn
 	s->data = data;
 	make_id(SNAPSHOT_ID_PREFIX, s->id);
 	make_id("d_", s->disk);
-	snprintf(s->tag, sizeof(s->tag), "%s", tag);
+	s->passing = !tag;
+	snprintf(s->tag, sizeof(s->tag), "%s", tag ? tag : "");
 	s->part = path_in(a->all->state, "snapshots/.new-%s", s->id);
 	s->waits = agent_merge_first(a);
 	r = s->waits ? 0 : begin(s, err);

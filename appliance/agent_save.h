@@ -9,8 +9,9 @@
 typedef void agent_saved_fn(
 	void *data, struct agent *a, const cJSON *manifest, const struct err *err);
 /*
- * Takes a snapshot of a running (with its memory, if wanted), suspended or stopped agent. Fails at
- * once, or done is called, once.
+ * Takes a snapshot of a running (with its memory, if wanted), suspended or stopped agent. tag NULL:
+ * one that is only needed until others stand on it; it is not shown, and goes with the daemon.
+ * Fails at once, or done is called, once.
  */
 int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn *done, void *data,
 	struct err *err);

@@ -142,7 +142,6 @@ static void on_vm_loaded(void *data)
 		return;
 	}
 	vm_continue(a->vm);
-	agent_sleep_forget(a);
 }
 
 static void on_vm_ended(void *data, enum vm_end how, const char *detail)
@@ -167,6 +166,10 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 	}
 	if (how == VM_END_UNWAKEABLE && !asked) {
 		agent_unwakeable(a);
+		return;
+	}
+	if (how == VM_END_NOT_WOKEN && !asked) {
+		agent_not_woken(a);
 		return;
 	}
 	if (asked || how == VM_END_POWEROFF) {
@@ -263,6 +266,7 @@ int agent_adopt_vm(struct agent *a, struct err *err)
 	int r;
 
 	fill_spec(a, paths, &spec);
+	spec.woken = a->woke = agent_half_awake(a);
 	r = vm_adopt(&a->vm, a->all->o.loop, &spec, &vm_callbacks, a, err);
 	spec_done(paths);
 	if (r < 0) {

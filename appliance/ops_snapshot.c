@@ -356,7 +356,7 @@ void op_agent_fork(struct daemon *d, struct request *r)
 		code = f->manifest ? same_agent(a, f->manifest, &err) : -ENOENT;
 	}
 	if (code == 0 && !snapshot)
-		code = agent_snapshot(a, "", true, on_source, f, &err);
+		code = agent_snapshot(a, NULL, true, on_source, f, &err);
 	if (code < 0) {
 		request_fail(r, &err);
 		f->own = false;

@@ -22,9 +22,10 @@
  * (agents/ID/sleep.DISK), without layers and memory file, which are the agent's own.
  *
  * The manifest's members: format (1), id, kind ("snapshot", "template", "sleep"), agent (id),
- * agent_name, tag, parent (id or ""), created_ms, image, memory_mib, cpus, disk_gib, policy
- * (policy.h), layers ([{name, digest}], the lowest first), and with memory: memory {base,
- * base_digest, pages (bool), pages_digest, device_digest, machine, bytes, page_count}.
+ * agent_name, tag, passing (true: it goes when the daemon starts anew), parent (id or ""),
+ * created_ms, image, memory_mib, cpus, disk_gib, policy (policy.h), layers ([{name, digest}], the
+ * lowest first), and with memory: memory {base, base_digest, pages (bool), pages_digest,
+ * device_digest, machine, bytes, page_count}.
  */
 #define SNAPSHOT_ID_PREFIX "sn_"
 #define SNAPSHOT_LAYERS_MAX 64

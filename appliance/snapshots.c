@@ -127,6 +127,10 @@ static void list_one(void *data, cJSON *m)
 {
 	struct listing *l = data;
 
+	if (json_bool(m, "passing", false)) {
+		cJSON_Delete(m);
+		return;
+	}
 	if (!l->agent_id || streq(json_str(m, "agent", ""), l->agent_id)) {
 		l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
 		l->items[l->n++] = snapshot_json(l->all, m);
@@ -218,6 +222,17 @@ int snapshots_remove(struct agents *all, const char *id, struct err *err)
 	return r;
 }
 
+/* Whoever it was taken for is gone. */
+static void remove_passing(void *data, cJSON *m)
+{
+	struct err err;
+
+	if (json_bool(m, "passing", false) &&
+		snapshots_remove(data, json_str(m, "id", ""), &err) < 0)
+		log_warning("%s", err.msg);
+	cJSON_Delete(m);
+}
+
 void snapshots_sweep(struct agents *all)
 {
 	AUTOFREE char *folder = path_in(all->state, "snapshots");
@@ -226,4 +241,5 @@ void snapshots_sweep(struct agents *all)
 	if (make_dir(folder, 0700, &err) < 0)
 		log_warning("%s", err.msg);
 	snapshot_sweep(folder);
+	each(all, remove_passing, all);
 }

@@ -387,6 +387,7 @@ static struct vm *vm_new(
 	vm->name = xstrdup(spec->name);
 	vm->memory = xstrdup(spec->memory);
 	vm->browser = spec->browser;
+	vm->woken = spec->woken || spec->wake.device;
 	memcpy(vm->machine_id, spec->machine_id, sizeof(vm->machine_id));
 	snprintf(vm->disk, sizeof(vm->disk), "%s", spec->disk);
 	vm->wake = (struct vm_wake){copy(spec->wake.device), copy(spec->wake.pages),
@@ -403,7 +404,7 @@ void vm_begin_link(struct vm *vm)
 		.view_width = 1280,
 		.view_height = 800};
 
-	if (vm->wake.device)
+	if (vm->woken)
 		config.flags |= GUEST_CONFIG_WOKEN;
 	memcpy(config.machine_id, vm->machine_id, sizeof(config.machine_id));
 	snprintf(config.hostname, sizeof(config.hostname), "%s", vm->name);

@@ -28,6 +28,7 @@ struct vm_spec {
 	unsigned memory_mib, cpus;
 	uint8_t machine_id[16];
 	bool browser; /* run Chromium */
+	bool woken;   /* to vm_adopt: the guest has woken and not yet been told who it is */
 };
 
 enum vm_end {
@@ -35,7 +36,8 @@ enum vm_end {
 	VM_END_CRASH,      /* panic, reset, QEMU died */
 	VM_END_HANG,       /* no answer on the guest channel in time; QEMU has been killed */
 	VM_END_SAVED,      /* vm_end_saved */
-	VM_END_UNWAKEABLE, /* the memory could not be put back; the guest has not run */
+	VM_END_UNWAKEABLE, /* the memory is not one to wake from; the guest has not run */
+	VM_END_NOT_WOKEN,  /* the memory could not be put back this time; the guest has not run */
 };
 
 /* Events go up through these. None is called from within a vm_ function; the vm may be freed only

@@ -50,6 +50,7 @@ struct vm {
 	char why[200];
 	char console[CONSOLE_TAIL + 1];
 	bool browser; /* run Chromium */
+	bool woken;   /* the guest is of another moment, or another agent's: tell it */
 	char *name;   /* the guest's hostname */
 	uint8_t machine_id[16];
 	char *memory;                 /* what RAM is a view of */

@@ -6,7 +6,8 @@
  *   query-version (is it the same machine?) -> berth-pages load (pages into RAM, digests) ->
  *   migrate-incoming file:/device -> query-status until it is no longer inmigrate -> loaded
  *
- * Whatever fails ends QEMU before the guest has run: VM_END_UNWAKEABLE with the reason.
+ * Whatever fails ends QEMU before the guest has run: VM_END_UNWAKEABLE with the reason, or
+ * VM_END_NOT_WOKEN if the memory itself is not to blame.
  */
 #include "vm_priv.h"
 
@@ -24,11 +25,16 @@
 #define LOAD_MS 60000
 #define LOOK_MS 2 /* between looks at whether the device state is in */
 
-static void unwakeable(struct vm *vm, const char *why)
+static void give_up(struct vm *vm, enum vm_end how, const char *why)
 {
 	vm_task_drop(vm);
-	vm_settle(vm, VM_END_UNWAKEABLE, why);
+	vm_settle(vm, how, why);
 	vm_kill(vm);
+}
+
+static void unwakeable(struct vm *vm, const char *why)
+{
+	give_up(vm, VM_END_UNWAKEABLE, why);
 }
 
 static void look(void *data);
@@ -40,7 +46,7 @@ static void on_status(void *data, const cJSON *ret, const struct err *err)
 	const char *status = json_str(ret, "status", "");
 
 	if (!ret) {
-		unwakeable(vm, err->msg);
+		give_up(vm, VM_END_NOT_WOKEN, err->msg);
 	} else if (streq(status, "inmigrate")) {
 		watch_timer_start(t->timer, LOOK_MS);
 	} else {
@@ -75,7 +81,8 @@ static void on_pages(void *data, const cJSON *last, const struct err *err)
 
 	t->job = NULL;
 	if (err) {
-		unwakeable(t->vm, err->msg);
+		give_up(t->vm, err->code == -EBADMSG ? VM_END_UNWAKEABLE : VM_END_NOT_WOKEN,
+			err->msg);
 	} else if (!streq(json_str(last, "device", ""), w->device_digest) ||
 		   (w->pages && !streq(json_str(last, "digest", ""), w->pages_digest))) {
 		unwakeable(t->vm, "the saved memory is damaged: it is not the one that was saved");
@@ -103,7 +110,7 @@ static void on_machine(struct vm *vm, const char *machine)
 			w->machine, machine ? machine : "unknown");
 		unwakeable(vm, why);
 	} else if (job_start(&vm->task->job, vm->loop, argv, &cb, &err) < 0) {
-		unwakeable(vm, err.msg);
+		give_up(vm, VM_END_NOT_WOKEN, err.msg);
 	}
 }
 

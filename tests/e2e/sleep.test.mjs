@@ -297,6 +297,7 @@ test('a sleeper whose memory is damaged is not woken; without its memory it boot
     assert.match(r.stderr, /berth stop --force fork-2 && berth start fork-2/);
     const again = await a.tryCli('start', 'fork-2', { timeout: 120000 * SLOW });
     assert.equal(again.status, 1, 'nor when asked again');
+    assert.equal((await a.show('fork-2')).state, 'suspended');
     assert.equal(qemus().length, 1);
     await a.cli('stop', '--force', 'fork-2');
     await a.cli('start', 'fork-2', { timeout: 200000 * SLOW });

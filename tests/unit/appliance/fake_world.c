@@ -212,13 +212,15 @@ struct vm {
 	pid_t pid;
 	unsigned ticks;
 	bool asked, waking, ending_saved;
-	char *folder; /* of a save under way */
+	enum vm_end how; /* it ends; 0: as it comes */
+	char *folder;    /* of a save under way */
 	struct vm_save_callbacks save;
 	bool captured;
 	char disk[64];
 	void (*switched)(void *data, const struct err *err);
 	void *switched_data;
-	char *agent_dir;
+	char *agent_dir, *state, *id;
+	bool told; /* that it has woken */
 	struct {
 		char file[64], base[64];
 		vm_disk_fn *done;
@@ -361,6 +363,31 @@ static bool tick_save(struct vm *vm)
 	return true;
 }
 
+/* A guest that has woken and not said so since, under whichever daemon: STATE/woken-ID. */
+static void note_woken(const struct vm_spec *spec)
+{
+	AUTOFREE char *path = path_in(spec->state, "woken-%s", spec->id);
+
+	if (spec->wake.device && touch(path, NULL) < 0)
+		abort();
+	else if (!spec->wake.device)
+		unlink(path);
+}
+
+/* It says that it is ready: it had no way out until now, and has been told who it is. */
+static void check_woken(struct vm *vm)
+{
+	AUTOFREE char *path = path_in(vm->state, "woken-%s", vm->id),
+		      *leak = path_in(vm->state, "leak-%s", vm->id),
+		      *rules = path_in(vm->state, "rules-%s", vm->id), *text = NULL;
+
+	if (unlink(path) < 0)
+		return;
+	if (!vm->told || file_read(AT_FDCWD, rules, 65536, &text, NULL, NULL) < 0 ||
+		!streq(text, "[]"))
+		touch(leak, NULL);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	static const struct guest_ready ready = {.init_version = 1, .kernel = "fake"};
@@ -373,23 +400,29 @@ static void on_tick(uv_timer_t *timer)
 		uv_timer_stop(timer);
 		point();
 		vm->cb.ended(vm->data,
-			vm->ending_saved ? VM_END_SAVED
-			: vm->asked      ? VM_END_POWEROFF
-					 : VM_END_CRASH,
+			vm->how            ? vm->how
+			: vm->ending_saved ? VM_END_SAVED
+			: vm->asked        ? VM_END_POWEROFF
+					   : VM_END_CRASH,
 			"the process is gone");
 		return;
 	}
 	if (tick_save(vm) || tick_merge(vm))
 		return;
-	if (vm->waking) {
-		if (vm->ticks == 1)
-			vm->cb.loaded(vm->data);
-		return;
+	if (vm->waking && vm->ticks == 1 && fake.wake_ends) {
+		vm->how = fake.wake_ends;
+		kill(vm->pid, SIGKILL);
+	} else if (vm->waking && vm->ticks == 1) {
+		vm->cb.loaded(vm->data);
 	}
+	if (vm->waking)
+		return;
 	if (vm->ticks == 2 && fake.crash_at_boot)
 		kill(vm->pid, SIGKILL);
 	else if (vm->ticks == 2)
 		write_disk(vm);
+	if (vm->ticks == 2)
+		check_woken(vm);
 	if (vm->ticks == 2 && !fake.crash_at_boot)
 		vm->cb.ready(vm->data, &ready);
 	else if (vm->ticks == 3) /* as berth-init does before it starts the browser */
@@ -443,6 +476,14 @@ static pid_t run_qemu(const char *state, const char *pid_file)
 	return pid;
 }
 
+static void know(struct vm *vm, const struct vm_spec *spec)
+{
+	vm->agent_dir = path_in(spec->state, "agents/%s", spec->id);
+	vm->state = xstrdup(spec->state);
+	vm->id = xstrdup(spec->id);
+	snprintf(vm->disk, sizeof(vm->disk), "%s", spec->disk);
+}
+
 int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	const struct vm_callbacks *cb, void *data, struct err *err)
 {
@@ -462,8 +503,9 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	pid = run_qemu(spec->state, path);
 	*ret = watch(loop, pid, cb, data);
 	(*ret)->waking = spec->wake.device;
-	(*ret)->agent_dir = path_in(spec->state, "agents/%s", spec->id);
-	snprintf((*ret)->disk, sizeof((*ret)->disk), "%s", spec->disk);
+	know(*ret, spec);
+	(*ret)->told = spec->wake.device;
+	note_woken(spec);
 	point();
 	return 0;
 }
@@ -477,8 +519,8 @@ int vm_adopt(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	if (!pid)
 		return err_set(err, ESRCH, "it is gone");
 	*ret = watch(loop, pid, cb, data);
-	(*ret)->agent_dir = path_in(spec->state, "agents/%s", spec->id);
-	snprintf((*ret)->disk, sizeof((*ret)->disk), "%s", spec->disk);
+	know(*ret, spec);
+	(*ret)->told = spec->woken;
 	return 0;
 }
 
@@ -552,6 +594,8 @@ static void on_verify(void *data)
 		q->files[i].digest[64] = 0;
 	}
 	point();
+	if (fake.no_helper)
+		err_set(&err, EIO, "a helper process ended with signal 9");
 	q->done(q->data, q->files, q->n, err.code ? &err : NULL);
 	verify_cancel(q);
 }
@@ -605,6 +649,8 @@ static void on_closed(uv_handle_t *handle)
 	struct vm *vm = handle->data;
 
 	free(vm->agent_dir);
+	free(vm->state);
+	free(vm->id);
 	free(vm);
 }
 

@@ -14,6 +14,8 @@ struct fake_world {
 	bool crash_at_boot;  /* QEMU dies before the guest is ready */
 	unsigned verify_ms;  /* reading the image takes so long, each time; 0: it is known to be
 				whole */
+	bool no_helper;      /* files cannot be read for their digests */
+	int wake_ends;       /* enum vm_end: what a wake comes to, 0: it wakes */
 	unsigned merge_from; /* layers are merged only in a chain of at least so many */
 	unsigned die_at;     /* the process exits with 77 at the n-th step, 0: never */
 	unsigned points;     /* steps so far */

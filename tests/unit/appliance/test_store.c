@@ -305,6 +305,7 @@ static void test_rules_become_policies(void **state)
 		"CREATE TABLE rules (agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
 		" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT;"
 		"INSERT INTO rules VALUES ('ag_r', 1, 'a.example'), ('ag_r', 0, 'b.example:443');"
+		"ALTER TABLE agents DROP COLUMN next_layers;"
 		"DROP TABLE policies; PRAGMA user_version = 2";
 	struct store *s = opened();
 	struct agent_record r = record("r"), none = record("none");
