@@ -109,7 +109,7 @@ void agent_save(struct agent *a)
 static bool by_itself(const char *type)
 {
 	static const char *const types[] = {"agent.crashed", "agent.hung", "agent.paused",
-		"agent.resumed", "policy.up", "policy.down"};
+		"agent.resumed", "policy.up", "policy.down", "policy.error"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (streq(type, types[i]))

@@ -232,10 +232,15 @@ static void on_policy_told(void *data, const char *type, const cJSON *event)
 	agent_policy_told(data, type, event);
 }
 
+static void on_policy_error(void *data, const char *detail)
+{
+	agent_event(data, "policy.error", NULL, "%.400s", detail);
+}
+
 void agent_start_policy(struct agent *a)
 {
 	static const struct policy_callbacks cb = {
-		on_policy_up, on_policy_down, on_policy_egress, on_policy_told};
+		on_policy_up, on_policy_down, on_policy_egress, on_policy_told, on_policy_error};
 	char networks[CONFIG_LIST_MAX * 20];
 	const struct policy_spec spec = {.state = a->all->state,
 		.id = a->rec.id,

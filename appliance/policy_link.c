@@ -33,6 +33,8 @@
 #define BACKOFF_MAX 30000
 #define STEADY_MS 30000 /* up for so long, the backoff starts anew */
 #define WAITING_MAX 64
+#define ERRORS_MAX 16 /* told within ERRORS_MS */
+#define ERRORS_MS 10000
 #define LAST_MS \
 	300 /* from the end of the channel to the end of the process, whose status says more */
 
@@ -62,7 +64,8 @@ struct policy_link {
 	struct watch_fd *ctl_watch, *pid_watch;
 	struct watch_timer *timer; /* the backoff, the deadline of an answer, or the next stats */
 	struct watch_timer *stats_timer;
-	uint64_t up_at;
+	uint64_t up_at, errors_began;
+	unsigned errors;
 	unsigned backoff;
 	bool hung_up;                    /* the channel has ended, the process may follow */
 	bool told_down, tell_up, broken; /* broken: found in the middle of reading the channel */
@@ -251,6 +254,19 @@ static void on_answer(struct policy_link *l, int64_t id, cJSON *msg)
 	}
 }
 
+/* berth-policy keeps its rate, unless its guest has taken it over. */
+static void on_error(struct policy_link *l, const char *detail)
+{
+	uint64_t now = now_ms();
+
+	if (now - l->errors_began > ERRORS_MS) {
+		l->errors_began = now;
+		l->errors = 0;
+	}
+	if (l->errors++ < ERRORS_MAX)
+		l->cb.error(l->data, detail);
+}
+
 static void on_event(struct policy_link *l, const cJSON *event)
 {
 	const char *type = json_str(event, "type", "");
@@ -258,7 +274,7 @@ static void on_event(struct policy_link *l, const cJSON *event)
 	if (streq(type, "egress"))
 		l->cb.egress(l->data, event);
 	else if (streq(type, "error"))
-		log_warning("berth-policy of %s: %.500s", l->name, json_str(event, "detail", ""));
+		on_error(l, json_str(event, "detail", ""));
 	else
 		l->cb.told(l->data, type, event);
 }

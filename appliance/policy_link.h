@@ -29,6 +29,8 @@ struct policy_callbacks {
 	void (*egress)(void *data, const cJSON *entry);
 	/* Any other event: not checked. */
 	void (*told)(void *data, const char *type, const cJSON *event);
+	/* It cannot do something: at a bounded rate. detail: from it, not checked. */
+	void (*error)(void *data, const char *detail);
 };
 
 /* policy: the object (policy.h), copied. Adopts the process that policy.pid names, or starts one in

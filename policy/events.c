@@ -3,7 +3,8 @@
  *
  * The first decision of a kind (name, port, protocol, verdict, reason) goes out at once and opens a
  * window; what comes within it is summed into one entry with a count, sent at the window's end.
- * Kinds over EVENTS_SLOTS at a time are only counted.
+ * Kinds over EVENTS_SLOTS at a time are only counted. Failures go the same way, by the kind of
+ * text: a guest can cause some of them at will.
  */
 #include "events.h"
 #include "json.h"
@@ -25,6 +26,12 @@ struct slot {
 	uint64_t ends, count, bytes_up, bytes_down, duration_ms;
 };
 
+struct failure {
+	const char *fmt; /* NULL: unused */
+	uint64_t ends, more;
+	char text[400]; /* of the latest that was not told */
+};
+
 /* Lives as long as the process. */
 struct events {
 	void (*send)(void *data, const cJSON *event);
@@ -38,6 +45,7 @@ struct events {
 		const char *reason; /* a literal */
 		uint64_t n;
 	} denied[EVENTS_REASONS];
+	struct failure failures[EVENTS_FAILURES];
 };
 
 static void send_event(struct events *e, cJSON *event)
@@ -73,10 +81,44 @@ static void send_slot(struct events *e, struct slot *s)
 	s->count = s->bytes_up = s->bytes_down = s->duration_ms = 0;
 }
 
+static void send_failure(struct events *e, const char *text)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	log_warning("%s", text);
+	cJSON_AddStringToObject(o, "type", "error");
+	cJSON_AddStringToObject(o, "detail", text);
+	send_event(e, o);
+}
+
+/* False when no window is open any more. */
+static bool end_failures(struct events *e, uint64_t now)
+{
+	bool open = false;
+
+	for (size_t i = 0; i < EVENTS_FAILURES; i++) {
+		struct failure *f = &e->failures[i];
+		char text[500];
+
+		if (f->fmt && f->ends <= now && f->more == 0)
+			f->fmt = NULL;
+		open = open || f->fmt;
+		if (!f->fmt || f->ends > now)
+			continue;
+		snprintf(text, sizeof(text), "%s%s", f->text,
+			f->more > 1 ? " (and others like it)" : "");
+		f->ends = now + EVENTS_FAILURE_MS;
+		f->more = 0;
+		send_failure(e, text);
+	}
+	return open;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct events *e = timer->data;
 	uint64_t now = now_ms(), lost = e->lost;
+	bool open = end_failures(e, now);
 
 	for (size_t i = 0; i < EVENTS_SLOTS; i++) {
 		struct slot *s = &e->slots[i];
@@ -95,7 +137,14 @@ static void on_tick(uv_timer_t *timer)
 	if (lost)
 		events_error(e, "%llu decisions were not listed: too many different ones at a time",
 			(unsigned long long)lost);
-	uv_timer_stop(timer);
+	else if (!open)
+		uv_timer_stop(timer);
+}
+
+static void start_tick(struct events *e)
+{
+	if (!uv_is_active((uv_handle_t *)&e->tick))
+		uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 struct events *events_new(uv_loop_t *loop, void (*send)(void *data, const cJSON *event), void *data)
@@ -142,8 +191,7 @@ static void open_slot(struct events *e, struct slot *s, const struct egress *g)
 	snprintf(s->rule, sizeof(s->rule), "%s", g->rule);
 	snprintf(s->reason, sizeof(s->reason), "%s", g->reason);
 	e->used++;
-	if (!uv_is_active((uv_handle_t *)&e->tick))
-		uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
+	start_tick(e);
 }
 
 static void count_denied(struct events *e, const char *reason)
@@ -188,19 +236,38 @@ void events_egress(struct events *e, const struct egress *g)
 		send_slot(e, s);
 }
 
+static struct failure *find_failure(struct events *e, const char *fmt)
+{
+	struct failure *unused = NULL;
+
+	for (size_t i = 0; i < EVENTS_FAILURES; i++) {
+		if (e->failures[i].fmt == fmt)
+			return &e->failures[i];
+		if (!e->failures[i].fmt)
+			unused = &e->failures[i];
+	}
+	return unused;
+}
+
 void events_error(struct events *e, const char *fmt, ...)
 {
-	cJSON *o = cJSON_CreateObject();
-	char text[400];
+	struct failure *f = find_failure(e, fmt);
 	va_list ap;
 
+	if (!f)
+		return;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(f->text, sizeof(f->text), fmt, ap);
 	va_end(ap);
-	log_warning("%s", text);
-	cJSON_AddStringToObject(o, "type", "error");
-	cJSON_AddStringToObject(o, "detail", text);
-	send_event(e, o);
+	if (f->fmt) {
+		f->more++;
+		return;
+	}
+	f->fmt = fmt;
+	f->ends = now_ms() + EVENTS_FAILURE_MS;
+	f->more = 0;
+	start_tick(e);
+	send_failure(e, f->text);
 }
 
 void events_health(struct events *e, enum health part, bool up, const char *detail)

@@ -7,9 +7,11 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define EVENTS_SLOTS 128      /* different decisions within one window */
-#define EVENTS_WINDOW_MS 1000 /* the same decision within it is one entry with a count */
-#define EVENTS_REASONS 64     /* reasons of denials that are counted apart */
+#define EVENTS_SLOTS 128        /* different decisions within one window */
+#define EVENTS_WINDOW_MS 1000   /* the same decision within it is one entry with a count */
+#define EVENTS_REASONS 64       /* reasons of denials that are counted apart */
+#define EVENTS_FAILURES 8       /* kinds of failures at a time */
+#define EVENTS_FAILURE_MS 10000 /* those of one kind within it are told as one more */
 
 struct events;
 
@@ -35,6 +37,7 @@ void events_egress(struct events *e, const struct egress *entry);
 void events_health(struct events *e, enum health part, bool up, const char *detail);
 /* {reason: how often something was denied for it}, over the life of the process. */
 cJSON *events_denied_by(const struct events *e);
+/* A failure. What has the same fmt, which is kept, is of one kind. */
 __attribute__((format(printf, 2, 3))) void events_error(struct events *e, const char *fmt, ...);
 
 #endif

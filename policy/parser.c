@@ -53,9 +53,11 @@ struct change {
 	int result;
 };
 
-static void on_wall_lost(void *data)
+static void on_wall_lost(void *data, const char *why)
 {
-	log_error("the wall has ended, so this process ends too");
+	struct parser *p = data;
+
+	events_error(p->events, "the wall %s, so berth-policy ends: everything is closed", why);
 	_exit(1);
 }
 
@@ -254,12 +256,12 @@ static int set_up(
 	struct relay_parts relay;
 
 	p->private_networks = config->private_networks;
+	p->events = events_new(&p->loop, on_event, p);
 	p->wall = wall_client_new(&p->loop, config->wall, on_wall_lost, p);
 	p->pins = pins_new(&p->loop, p->wall, &p->private_networks);
 	p->upstream = upstream_new(&p->loop, on_resolver_health, p);
 	p->lookup = lookup_new(p->upstream, &p->private_networks, &p->rules);
 	p->proxy_lookup = lookup_new(p->upstream, &anywhere, &no_rules);
-	p->events = events_new(&p->loop, on_event, p);
 	resolver = (struct resolver_parts){
 		&p->loop, &p->rules, p->lookup, p->pins, p->events, &p->stats};
 	relay = (struct relay_parts){.loop = &p->loop,

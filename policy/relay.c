@@ -5,6 +5,7 @@
 #include "util.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 
 #define TICK_MS 1000
 
@@ -39,13 +40,25 @@ static void on_tick(uv_timer_t *timer)
 		conn_tick(c, now);
 }
 
+/* A connection takes two. */
+static bool files_run_out(const struct relay *r)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	       2 * r->n + RELAY_FILES_LEFT > limit.rlim_cur;
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct relay *r = listener->data;
 	struct conn *c;
 
-	if (status < 0)
+	if (status < 0) {
+		events_error(r->parts.events, "the agent's connections cannot be taken: %s",
+			uv_strerror(status));
 		return;
+	}
 	c = conn_accept(&r->owner, listener);
 	*conn_next(c) = r->conns;
 	r->conns = c;
@@ -53,6 +66,11 @@ static void on_connection(uv_stream_t *listener, int status)
 		uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
 	if (r->n > RELAY_CONNS_MAX)
 		conn_refuse(c, "too many connections at a time");
+	if (files_run_out(r)) {
+		events_error(
+			r->parts.events, "no descriptors are left for the agent's connections");
+		conn_refuse(c, "no descriptors are left");
+	}
 }
 
 struct relay *relay_new(const struct relay_parts *parts, int listener, struct err *err)

@@ -13,6 +13,7 @@
 #include "stats.h"
 
 #define RELAY_CONNS_MAX 512
+#define RELAY_FILES_LEFT 64 /* descriptors that connections leave for questions and berthd */
 #define RELAY_BUFFER \
 	65536u /* each way; also the largest ClientHello and what is held while dialling */
 #define RELAY_HELLO_MS 10000 /* to say a name */

@@ -280,6 +280,14 @@ static void decide(struct ask *a)
 						  : "not a host name");
 }
 
+static void refuse_one_too_many(struct ask *a)
+{
+	events_error(a->resolver->parts.events,
+		"more than %d questions wait for answers: %s is not answered", RESOLVER_ASKS_MAX,
+		a->question.name);
+	reply(a, DNS_SERVFAIL, DNS_EDE_OTHER, 0, 0);
+}
+
 /* One packet from a guest. from is NULL for TCP. */
 static void take_packet(struct resolver *r, const uint8_t *data, size_t n,
 	const struct sockaddr_in *from, struct client *c)
@@ -304,7 +312,7 @@ static void take_packet(struct resolver *r, const uint8_t *data, size_t n,
 	else if (rcode > 0)
 		reply(a, (enum dns_rcode)rcode, DNS_EDE_NONE, 0, 0);
 	else if (r->asks > RESOLVER_ASKS_MAX)
-		reply(a, DNS_SERVFAIL, DNS_EDE_OTHER, 0, 0);
+		refuse_one_too_many(a);
 	else
 		decide(a);
 }
@@ -375,8 +383,11 @@ static void on_connection(uv_stream_t *listener, int status)
 	struct resolver *r = listener->data;
 	struct client *c;
 
-	if (status < 0)
+	if (status < 0) {
+		events_error(r->parts.events, "the agent's questions by TCP cannot be taken: %s",
+			uv_strerror(status));
 		return;
+	}
 	c = xcalloc(1, sizeof(*c));
 	c->resolver = r;
 	c->open = 2;

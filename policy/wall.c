@@ -6,7 +6,9 @@
  * which reads what guests send, can ask for an element to come or go (wall_msg.h), for another list
  * of open networks, and for the counters. A request is answered when netlink has acknowledged it,
  * so an answered pin is one that the next packet meets. Requests that have piled up go into one
- * transaction; if that fails, each goes alone, so that one bad request spoils no other.
+ * transaction; if that fails, each goes alone, so that one bad request spoils no other. If one
+ * fails alone and the counters cannot be read either, then the table or netlink itself is broken:
+ * the wall ends, berthd starts both again.
  *
  *   parser --struct wall_request--> batch --nft text--> libnftables --netlink--> the agent's
  * namespace
@@ -28,6 +30,8 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 
 struct wall {
 	struct nft *nft;
@@ -193,12 +197,15 @@ static int run_requests(struct wall *w, const struct wall_request *r, size_t n)
 	return result;
 }
 
+/* Answers, and fails where nothing can work any more. */
 static int run_counters(struct wall *w, const struct wall_request *r)
 {
 	struct wall_answer a = {.seq = r->seq};
+	int sent;
 
 	a.result = nft_count(w->nft, a.counts, NULL);
-	return send_answer(w, &a);
+	sent = send_answer(w, &a);
+	return a.result < 0 ? a.result : sent;
 }
 
 static int add_network(struct wall *w, const struct wall_request *r)
@@ -226,6 +233,15 @@ static int commit_networks(struct wall *w)
 	return r;
 }
 
+/* Answers a change, and fails where nothing can work any more. */
+static int answer_change(struct wall *w, const struct wall_request *r, int result)
+{
+	uint64_t counts[WALL_COUNTS];
+	int sent = answer(w, r, result);
+
+	return result == -EIO && nft_count(w->nft, counts, NULL) < 0 ? result : sent;
+}
+
 /* One that is not about elements. */
 static int run_alone(struct wall *w, const struct wall_request *r)
 {
@@ -238,7 +254,7 @@ static int run_alone(struct wall *w, const struct wall_request *r)
 	case WALL_NET:
 		return answer(w, r, add_network(w, r));
 	case WALL_NETS_COMMIT:
-		return answer(w, r, commit_networks(w));
+		return answer_change(w, r, commit_networks(w));
 	default:
 		return answer(w, r, -EINVAL);
 	}
@@ -250,13 +266,23 @@ static int run_batch(struct wall *w)
 	int all, r = 0;
 
 	n -= alone;
-	all = n ? run_requests(w, w->batch, n) : 0;
+	all = n > 1 ? run_requests(w, w->batch, n) : -EAGAIN;
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = answer(w, &w->batch[i],
-			all == 0 || n == 1 ? all : run_requests(w, &w->batch[i], 1));
+		r = all == 0 ? answer(w, &w->batch[i], 0)
+			     : answer_change(w, &w->batch[i], run_requests(w, &w->batch[i], 1));
 	if (r == 0 && alone)
 		r = run_alone(w, &w->batch[n]);
 	return r;
+}
+
+/* The parser says that it has lost the wall, and ends; one that does not is killed by our end. */
+static void let_parser_end(struct wall *w)
+{
+	const struct timespec while_ = {.tv_nsec = 20000000};
+
+	close(w->parser);
+	for (int i = 0; i < 100 && waitpid(-1, NULL, WNOHANG) == 0; i++)
+		nanosleep(&while_, NULL);
 }
 
 int wall_run(int netns, int parser, struct err *err)
@@ -274,5 +300,9 @@ int wall_run(int netns, int parser, struct err *err)
 		r = fill_batch(w);
 	while (r == 0 && (r = run_batch(w)) == 0);
 	nft_free(w->nft);
-	return err_set(err, r, "%s", r == -EPIPE ? "the parser has ended" : strerror(-r));
+	let_parser_end(w);
+	return err_set(err, r, "%s",
+		r == -EPIPE ? "the parser has ended"
+		: r == -EIO ? "nftables does not do what it should any more"
+			    : strerror(-r));
 }

@@ -794,20 +794,6 @@ def killed_parser_stops_the_wall_before_anything_else(t):
 
 
 @case
-def a_broken_wall_closes_the_name(t):
-    """Without its table no pin can be set, and then there is no answer."""
-    t.policy.allow("allowed.test", "later.test")
-    t.world.agent.sh("nft", "delete", "table", "inet", "berth")
-    out = t.dig("later.test")
-    assert "SERVFAIL" in out, out
-    assert t.events(lambda e: e["type"] == "error")
-    t.policy.end()
-    t.policy.start()
-    t.policy.allow("later.test")
-    assert t.curl("https://later.test/")[1] == 200
-
-
-@case
 def the_ruleset_is_what_was_meant(t):
     rules = t.world.agent.sh("nft", "list", "ruleset")
     for line in ("policy drop;", "redirect to :53", "redirect to :1", "ct status dnat accept", "reject with tcp reset"):

@@ -2,8 +2,8 @@
  * A stand-in for berth-policy: speaks its control channel and does nothing else. STATE/policy-mode
  * steers it: "die" ends at hello, "mute" never answers. What rules are in force is in
  * STATE/rules-ID; a rule "event.example" makes it report a refused connection, "upstream.example" a
- * dead proxy; what it was told of the way out is in STATE/upstream-ID. A child of its own stands
- * for the wall.
+ * dead proxy, "error.example" a hundred failures; what it was told of the way out is in
+ * STATE/upstream-ID. A child of its own stands for the wall.
  */
 #include "ctl.h"
 #include "json.h"
@@ -65,6 +65,8 @@ static void set_rules(struct ctl *c, const cJSON *args)
 	if (strstr(text, "bad.example"))
 		answer(c, NULL, "event",
 			cJSON_Parse("{\"type\":\"egress\",\"verdict\":\"maybe\",\"port\":-1}"));
+	for (int i = 0; i < 100 && strstr(text, "error.example"); i++)
+		answer(c, NULL, "event", cJSON_Parse("{\"type\":\"error\",\"detail\":\"no pin\"}"));
 	file_write_atomic(path, text, strlen(text), 0600, NULL);
 	free(text);
 }

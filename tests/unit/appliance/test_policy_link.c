@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 
 static uv_loop_t loop;
-static unsigned ups, downs, entries, dones, told;
+static unsigned ups, downs, entries, errors, dones, told;
 static char down_detail[200];
 static struct err done_err;
 static cJSON *policy, *rules;       /* rules: of the policy */
@@ -41,6 +41,12 @@ static void on_egress(void *data, const cJSON *entry)
 static void on_told(void *data, const char *type, const cJSON *event)
 {
 	told += streq(type, "upstream") && streq(json_str(event, "part", ""), "proxy");
+}
+
+static void on_error(void *data, const char *detail)
+{
+	assert_string_equal(detail, "no pin");
+	errors++;
 }
 
 static void on_done(void *data, const struct err *err)
@@ -69,7 +75,7 @@ static bool wait_for(const unsigned *n, unsigned want, unsigned ms)
 
 static struct policy_link *link_new(void)
 {
-	static const struct policy_callbacks cb = {on_up, on_down, on_egress, on_told};
+	static const struct policy_callbacks cb = {on_up, on_down, on_egress, on_told, on_error};
 	const struct policy_spec spec = {scratch_path, "ag_x", "x", FAKE_POLICY};
 
 	current = policy_link_new(&loop, &spec, policy, &cb, NULL);
@@ -133,7 +139,7 @@ static int each(void **state)
 	ns = xasprintf("%s/run/ns/ag_x", scratch_path);
 	close(open(ns, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	uv_loop_init(&loop);
-	ups = downs = entries = dones = told = 0;
+	ups = downs = entries = errors = dones = told = 0;
 	policy = cJSON_Parse("{\"rules\":[\"a.example\"]}");
 	rules = cJSON_GetObjectItem(policy, "rules");
 	return 0;
@@ -245,6 +251,18 @@ static void test_adopted(void **state)
 	end(l);
 }
 
+/* One that was taken over by its guest cannot fill the events of all. */
+static void test_failures_are_told_and_bounded(void **state)
+{
+	struct policy_link *l;
+
+	cJSON_AddItemToArray(rules, cJSON_CreateString("error.example"));
+	l = link_new();
+	assert_true(wait_for(&ups, 1, 5000)); /* the failures came before */
+	assert_int_equal(errors, 16);
+	end(l);
+}
+
 static void test_dies_at_once(void **state)
 {
 	struct policy_link *l;
@@ -306,6 +324,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_killed, each, after),
 		cmocka_unit_test_setup_teardown(test_adopted, each, after),
 		cmocka_unit_test_setup_teardown(test_dies_at_once, each, after),
+		cmocka_unit_test_setup_teardown(test_failures_are_told_and_bounded, each, after),
 		cmocka_unit_test_setup_teardown(test_does_not_answer, each, after),
 		cmocka_unit_test_setup_teardown(test_program_is_missing, each, after),
 		cmocka_unit_test_setup_teardown(test_ended_while_waiting, each, after),
