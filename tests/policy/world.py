@@ -45,6 +45,9 @@ ZONE = {
     "empty.test": ([], 300), "port.test": ([GOOD], 300), "later.test": ([WILD], 300), "fresh.test": ([WILD], 300), "short.test": ([GOOD], 2),
     **{"a." * n + "wild.test": ([WILD], 300) for n in (2, 20)}, "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + ".wild.test": ([WILD], 300),
 }
+# For the model (model.py): many names on few addresses.
+MODEL_NAMES = ["x.m.test", "y.m.test"] + [f"{a}.{b}.m.test" for a in "abc" for b in "xy"] + ["d.c.x.m.test"]
+ZONE |= {n: ([f"198.51.100.{200 + i % 4}"], 300) for i, n in enumerate(MODEL_NAMES)}
 ADDRESSES = sorted({a for v, _ in ZONE.values() if isinstance(v, list) for a in v
                     if a.startswith(("203.0.113.", "198.51.100.")) and a not in (SELF, QUIET)} | {PUBLIC_DNS, OFFICE})
 
