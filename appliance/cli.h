@@ -41,6 +41,7 @@ struct cli_arg {
 	enum cli_kind kind;
 	bool optional, repeat; /* repeat: only the last one */
 	const char *words;
+	const char *unless; /* with this first argument, words is not what it must be one of */
 };
 
 struct cli;
@@ -130,6 +131,11 @@ static inline void cli_free_json_(cJSON **v)
 	cJSON_Delete(*v);
 }
 #define AUTOJSON __attribute__((cleanup(cli_free_json_))) cJSON
+
+/* A stream of events until it ends or fn says so (cli_history.c); fn's data is c. */
+int cli_follow(struct cli *c, const char *path,
+	int (*fn)(void *data, const char *event, const cJSON *json, struct err *err),
+	struct err *err);
 
 /* Output (cli_output.c). Text from elsewhere is shown with its control characters replaced. */
 void cli_print_json(const cJSON *v);

@@ -32,7 +32,9 @@ static int on_event(void *data, const char *event, const cJSON *json, struct err
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
-static int follow(struct cli *c, const char *path, struct err *err)
+int cli_follow(struct cli *c, const char *path,
+	int (*fn)(void *data, const char *event, const cJSON *json, struct err *err),
+	struct err *err)
 {
 	struct http_client *client = cli_client(c, err);
 	struct http_request rq = {.method = "GET", .path = path, .accept = "text/event-stream"};
@@ -42,7 +44,7 @@ static int follow(struct cli *c, const char *path, struct err *err)
 	if (r == 0)
 		r = http_answer(s, err);
 	if (r == 0)
-		r = http_events(s, on_event, c, err);
+		r = http_events(s, fn, c, err);
 	http_close(s);
 	if (r == 0) {
 		err_set(err, EPIPE, "the gateway ended the stream of events");
@@ -63,7 +65,7 @@ static int history(struct cli *c, const char *base, struct err *err)
 		return r;
 	path = xasprintf("%s?follow=%d&limit=%lld", base, cli_flag(c, "follow"), limit);
 	if (cli_flag(c, "follow"))
-		return follow(c, path, err);
+		return cli_follow(c, path, on_event, err);
 	r = cli_call(c, "GET", path, NULL, NULL, &v, err);
 	if (r < 0)
 		return r;

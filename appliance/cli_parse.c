@@ -281,7 +281,8 @@ static int check_args(const struct cli *c, struct err *err)
 			cli_usage_error(err, "`berth %s` needs %s", c->command->name, a->name);
 			return err_hint(err, "`berth %s --help` explains", c->command->name);
 		}
-		if (n < c->n_args && a->words && !word_fits(a->words, c->args[n])) {
+		if (n < c->n_args && a->words && !(a->unless && streq(c->args[0], a->unless)) &&
+			!word_fits(a->words, c->args[n])) {
 			cli_usage_error(err, "%s of `berth %s` cannot be '%.60s'", a->name,
 				c->command->name, c->args[n]);
 			return err_hint(err, "it is one of: %s", a->words);

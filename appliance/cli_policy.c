@@ -1,5 +1,6 @@
 /* The egress policy of an agent: shown, changed, its log, its presets. */
 #include "cli.h"
+#include "http_client.h"
 #include "rules.h"
 #include "util.h"
 
@@ -87,24 +88,59 @@ static int change_mode(struct cli *c, const char *path, struct err *err)
 	return patch(c, path, body, err);
 }
 
-static void log_row(struct cli_table *t, const cJSON *e)
-{
-	char target[320], count[32];
+static const char *const log_titles[] = {"TIME", "VERDICT", "NAME", "PROTOCOL", "COUNT", "WHY"};
 
-	snprintf(target, sizeof(target), "%s:%lld",
-		json_str(e, "name", json_str(e, "address", "?")),
-		(long long)json_int(e, "port", 0));
-	snprintf(count, sizeof(count), "%lld", (long long)json_int(e, "count", 1));
-	cli_table_row(t, (const char *[]){json_str(e, "time", "?"), json_str(e, "verdict", "?"),
-				 json_int(e, "port", 0) ? target : json_str(e, "name", "?"),
-				 json_str(e, "protocol", NULL), count,
-				 json_str(e, "reason", json_str(e, "rule", ""))});
+struct log_cells {
+	char target[320], count[32];
+	const char *cells[ARRAY_SIZE(log_titles)];
+};
+
+static void fill_cells(struct log_cells *l, const cJSON *e)
+{
+	const char *name = json_str(e, "name", json_str(e, "address", "?"));
+
+	if (json_int(e, "port", 0))
+		snprintf(l->target, sizeof(l->target), "%s:%lld", name,
+			(long long)json_int(e, "port", 0));
+	else
+		snprintf(l->target, sizeof(l->target), "%s", name);
+	snprintf(l->count, sizeof(l->count), "%lld", (long long)json_int(e, "count", 1));
+	l->cells[0] = json_str(e, "time", "?");
+	l->cells[1] = json_str(e, "verdict", "?");
+	l->cells[2] = l->target;
+	l->cells[3] = json_str(e, "protocol", "-");
+	l->cells[4] = l->count;
+	l->cells[5] = json_str(e, "reason", json_str(e, "rule", ""));
+}
+
+/* One line, or with --json one object on a line. */
+static int on_entry(void *data, const char *event, const cJSON *json, struct err *err)
+{
+	const struct cli *c = data;
+	struct log_cells l;
+	char *line;
+
+	if (streq(event, "error")) {
+		json_to_err(json, err);
+		return err->code;
+	}
+	if (c->json) {
+		line = cJSON_PrintUnformatted(json);
+		puts(line);
+		cJSON_free(line);
+	} else {
+		fill_cells(&l, json);
+		cli_print("%s  %-5s  %-32s  %-4s  %s  %s", l.cells[0], l.cells[1], l.cells[2],
+			l.cells[3], l.cells[4], l.cells[5]);
+	}
+	return fflush(stdout) == 0 ? 0 : 1;
 }
 
 static int show_log(struct cli *c, struct err *err)
 {
 	AUTOFREE char *rest = NULL, *path = NULL;
-	struct cli_table t = {.columns = 6};
+	struct cli_table t = {.columns = ARRAY_SIZE(log_titles)};
+	bool follow = cli_flag(c, "follow");
 	AUTOJSON *v = NULL;
 	const cJSON *e;
 	long long limit = 100;
@@ -112,8 +148,41 @@ static int show_log(struct cli *c, struct err *err)
 
 	if (r < 0)
 		return r;
-	rest = xasprintf(
-		"/policy/log?limit=%lld%s", limit, cli_flag(c, "denied") ? "&verdict=deny" : "");
+	rest = xasprintf("/policy/log?limit=%lld%s%s", limit,
+		cli_flag(c, "denied") ? "&verdict=deny" : "", follow ? "&follow=1" : "");
+	path = cli_agent_path(c->args[0], rest, err);
+	if (path && follow)
+		return cli_follow(c, path, on_entry, err);
+	r = path ? cli_call(c, "GET", path, NULL, NULL, &v, err) : err->code;
+	if (r < 0)
+		return r;
+	if (c->json) {
+		cli_print_json(v);
+		return 0;
+	}
+	cli_table_row(&t, log_titles);
+	cJSON_ArrayForEach (e, json_get(v, "entries")) {
+		struct log_cells l;
+
+		fill_cells(&l, e);
+		cli_table_row(&t, l.cells);
+	}
+	cli_table_print(&t);
+	return 0;
+}
+
+static int why(struct cli *c, struct err *err)
+{
+	AUTOFREE char *host = NULL, *rest = NULL, *path = NULL;
+	AUTOJSON *v = NULL;
+	const cJSON *s;
+	int r;
+
+	if (c->n_args != 3)
+		return cli_usage_error(
+			err, "`berth policy %s why` needs HOST or HOST:PORT", c->args[0]);
+	host = cli_encode(c->args[2], false);
+	rest = xasprintf("/policy/why?host=%s", host);
 	path = cli_agent_path(c->args[0], rest, err);
 	r = path ? cli_call(c, "GET", path, NULL, NULL, &v, err) : err->code;
 	if (r < 0)
@@ -122,11 +191,57 @@ static int show_log(struct cli *c, struct err *err)
 		cli_print_json(v);
 		return 0;
 	}
-	cli_table_row(&t, (const char *[]){"TIME", "VERDICT", "NAME", "PROTOCOL", "COUNT", "WHY"});
-	cJSON_ArrayForEach (e, json_get(v, "entries")) {
-		log_row(&t, e);
+	cli_print("%s  %s:%lld%s%s", json_str(v, "verdict", "?"), json_str(v, "host", "?"),
+		(long long)json_int(v, "port", 0), json_str(v, "rule", "")[0] ? "  by " : "",
+		json_str(v, "rule", ""));
+	cJSON_ArrayForEach (s, json_get(v, "steps")) {
+		cli_print("  %-8s %-4s %s", json_str(s, "step", "?"),
+			json_bool(s, "ok", false) ? "ok" : "stop", json_str(s, "detail", ""));
+	}
+	if (json_str(v, "command", NULL))
+		cli_print("to allow it: %s", json_str(v, "command", ""));
+	return 0;
+}
+
+static void print_suggestions(const char *name, const cJSON *list)
+{
+	struct cli_table t = {.columns = 3};
+	const cJSON *s;
+
+	cli_table_row(&t, (const char *[]){"RULE", "ASKED", "FOR"});
+	cJSON_ArrayForEach (s, list) {
+		const cJSON *names = json_get(s, "names"), *first = cJSON_GetArrayItem(names, 0);
+		char count[32], which[300];
+		int n = cJSON_GetArraySize(names);
+
+		snprintf(count, sizeof(count), "%lld", (long long)json_int(s, "count", 0));
+		if (n > 1)
+			snprintf(which, sizeof(which), "%.200s and %d more",
+				cJSON_IsString(first) ? first->valuestring : "?", n - 1);
+		else
+			snprintf(which, sizeof(which), "%.200s",
+				cJSON_IsString(first) ? first->valuestring : "?");
+		cli_table_row(&t, (const char *[]){json_str(s, "rule", "?"), count, which});
 	}
 	cli_table_print(&t);
+	cli_print("to allow what is meant: berth policy %s allow RULE...", name);
+}
+
+static int suggest(struct cli *c, struct err *err)
+{
+	AUTOFREE char *path = cli_agent_path(c->args[0], "/policy/suggest", err);
+	AUTOJSON *v = NULL;
+	int r = path ? cli_call(c, "GET", path, NULL, NULL, &v, err) : err->code;
+
+	if (r < 0)
+		return r;
+	if (c->json)
+		cli_print_json(v);
+	else if (cJSON_GetArraySize(json_get(v, "suggestions")) > 0)
+		print_suggestions(c->args[0], json_get(v, "suggestions"));
+	else
+		fprintf(stderr, "%s asked for nothing that its rules do not say already\n",
+			c->args[0]);
 	return 0;
 }
 
@@ -199,11 +314,15 @@ int cli_policy(struct cli *c, struct err *err)
 		return change_rules(c, path, action, err);
 	if (streq(action, "mode"))
 		return change_mode(c, path, err);
+	if (streq(action, "why"))
+		return why(c, err);
 	if (c->n_args > 2)
 		return cli_usage_error(
 			err, "`berth policy %s %s` takes no rules", c->args[0], action);
 	if (streq(action, "log"))
 		return show_log(c, err);
+	if (streq(action, "suggest"))
+		return suggest(c, err);
 	r = cli_call(c, "GET", path, NULL, NULL, &v, err);
 	return r < 0 ? r : show(c, v);
 }

@@ -243,16 +243,18 @@ const struct cli_command cli_commands[] = {
 		"longer allowed.\n\n"
 		"A rule that would do nothing, or open more than it seems to, is refused; --force "
 		"takes the latter. In mode learn every public name is allowed and logged; deny "
-		"RULE "
-		"still holds.",
+		"RULE still holds. suggest makes rules of what was asked for; why tells what would "
+		"become of a connection to HOST[:PORT], and which rule or command decides it.",
 		{{"NAME", CLI_AGENT},
-			{"ACTION", CLI_WORDS, true, false, "show allow deny remove mode log"},
+			{"ACTION", CLI_WORDS, true, false,
+				"show allow deny remove mode log why suggest", "presets"},
 			{"RULE", CLI_NOTHING, true, true}},
 		{{"force", 0, NULL, "take rules that open more than they seem to"},
 			{"denied", 0, NULL, "log: only what was refused"},
+			{"follow", 'f', NULL, "log: go on as it happens"},
 			{"limit", 'n', "N", "log: the last N entries (default 100)"}},
 		{"berth policy demo", "berth policy demo allow '*.example.com' example.com",
-			"berth policy demo deny ads.example.com", "berth policy demo mode learn"},
+			"berth policy demo log --denied", "berth policy demo why example.com:22"},
 		false, cli_policy},
 
 	{"log", "History", "what happened to one agent", NULL, {AGENT_ARG},

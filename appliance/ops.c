@@ -81,7 +81,9 @@ static const struct json_member args_policy_log[] = {
 	AGENT,
 	{"limit", JSON_INTEGER, false, 1, STORE_EGRESS_MAX},
 	{"verdict", JSON_STRING, false, 4, 5},
+	{"after", JSON_INTEGER, false, 0, INT64_C(1) << 52},
 };
+static const struct json_member args_policy_why[] = {AGENT, {"host", JSON_STRING, true, 1, 300}};
 static const struct json_member args_policy_preset[] = {{"preset", JSON_STRING, true, 1, 64}};
 static const struct json_member args_token_check[] = {
 	{"hash", JSON_STRING, true, TOKEN_HEX_LEN, TOKEN_HEX_LEN}};
@@ -135,6 +137,8 @@ static const struct op table[] = {
 	{"policy.set", true, WITH(args_policy_set), op_policy_set},
 	{"policy.change", true, WITH(args_policy_change), op_policy_change},
 	{"policy.log", false, WITH(args_policy_log), op_policy_log},
+	{"policy.why", false, WITH(args_policy_why), op_policy_why},
+	{"policy.suggest", false, WITH(args_agent_only), op_policy_suggest},
 	{"policy.presets", false, NULL, 0, op_policy_presets},
 	{"policy.preset", false, WITH(args_policy_preset), op_policy_preset},
 	{"image.list", false, NULL, 0, op_image_list},

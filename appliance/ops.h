@@ -43,6 +43,8 @@ void op_policy_get(struct daemon *d, struct request *r);
 void op_policy_set(struct daemon *d, struct request *r);
 void op_policy_change(struct daemon *d, struct request *r);
 void op_policy_log(struct daemon *d, struct request *r);
+void op_policy_why(struct daemon *d, struct request *r);
+void op_policy_suggest(struct daemon *d, struct request *r);
 void op_policy_presets(struct daemon *d, struct request *r);
 void op_policy_preset(struct daemon *d, struct request *r);
 /* ops_token.c */

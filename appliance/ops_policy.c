@@ -2,7 +2,9 @@
 #include "ops.h"
 #include "policy.h"
 #include "presets.h"
+#include "suggest.h"
 #include "util.h"
+#include "why.h"
 
 #include <errno.h>
 #include <string.h>
@@ -82,6 +84,7 @@ static void add_entry(void *data, const struct egress_record *e)
 {
 	cJSON *o = cJSON_CreateObject();
 
+	cJSON_AddNumberToObject(o, "seq", (double)e->seq);
 	json_add_time(o, "time", e->time);
 	add_text_or_null(o, "name", e->name);
 	add_text_or_null(o, "address", e->address);
@@ -118,8 +121,63 @@ void op_policy_log(struct daemon *d, struct request *r)
 	agents_egress_flush(d->agents);
 	o = cJSON_CreateObject();
 	entries = cJSON_AddArrayToObject(o, "entries");
-	code = store_egress(d->store, agent_record(a)->id, verdict,
-		(unsigned)json_int(args, "limit", 100), add_entry, entries, &err);
+	code = store_egress(d->store,
+		&(struct egress_query){.agent = agent_record(a)->id,
+			.verdict = verdict,
+			.after = json_int(args, "after", 0),
+			.limit = (unsigned)json_int(args, "limit", 100)},
+		add_entry, entries, &err);
+	if (code == 0) {
+		request_ok(r, o, -1);
+		return;
+	}
+	cJSON_Delete(o);
+	request_fail(r, &err);
+}
+
+void op_policy_why(struct daemon *d, struct request *r)
+{
+	struct agent *a = op_agent(d, r);
+	struct err err;
+	cJSON *policy, *answer;
+
+	if (!a)
+		return;
+	policy = policy_to_send(agent_policy(a));
+	answer = why_explain(
+		policy, agent_record(a)->name, json_str(request_args(r), "host", ""), &err);
+	cJSON_Delete(policy);
+	if (answer)
+		request_ok(r, answer, -1);
+	else
+		request_fail(r, &err);
+}
+
+static void add_wish(void *data, const struct egress_record *e)
+{
+	suggest_add(data, e);
+}
+
+void op_policy_suggest(struct daemon *d, struct request *r)
+{
+	struct agent *a = op_agent(d, r);
+	struct suggest *s;
+	struct err err;
+	cJSON *policy, *o;
+	int code;
+
+	if (!a)
+		return;
+	policy = policy_to_send(agent_policy(a));
+	s = suggest_new(policy);
+	cJSON_Delete(policy);
+	agents_egress_flush(d->agents);
+	code = store_egress(d->store,
+		&(struct egress_query){.agent = agent_record(a)->id, .limit = STORE_EGRESS_MAX},
+		add_wish, s, &err);
+	o = cJSON_CreateObject();
+	cJSON_AddItemToObject(o, "suggestions", suggest_rules(s));
+	suggest_free(s);
 	if (code == 0) {
 		request_ok(r, o, -1);
 		return;

@@ -119,6 +119,7 @@ int store_events(struct store *s, const struct event_query *q,
 	void (*fn)(void *data, const struct event_record *e), void *data, struct err *err);
 
 struct egress_record {
+	int64_t seq; /* of the log, filled in by store_egress */
 	int64_t time, bytes_up, bytes_down, duration_ms, count;
 	unsigned port;
 	const char *name, *address, *protocol, *rule, *verdict,
@@ -132,8 +133,14 @@ struct egress_record {
 #define EGRESS_REPEAT_NS 60000000000
 int store_egress_add(struct store *s, const char *agent, const struct egress_record *e,
 	bool *ret_repeated, struct err *err);
-/* The newest `limit`, newest last; verdict NULL: both. */
-int store_egress(struct store *s, const char *agent, const char *verdict, unsigned limit,
+/* Those with seq > after (0: all), the newest `limit` of them, newest last; verdict NULL: each.
+ * What is counted once more gets a new seq. */
+struct egress_query {
+	const char *agent, *verdict;
+	int64_t after;
+	unsigned limit;
+};
+int store_egress(struct store *s, const struct egress_query *q,
 	void (*fn)(void *data, const struct egress_record *e), void *data, struct err *err);
 
 #endif

@@ -70,8 +70,8 @@ static int count_repeat(
 	struct store *s, const char *agent, const struct egress_record *e, struct err *err)
 {
 	return sql_run(s, err,
-		"UPDATE egress SET count = count + ?1, time = ?2 WHERE seq = (SELECT seq FROM "
-		"egress WHERE agent = ?3"
+		"UPDATE egress SET count = count + ?1, time = ?2, seq = (SELECT MAX(seq) FROM "
+		"egress) + 1 WHERE seq = (SELECT seq FROM egress WHERE agent = ?3"
 		" AND name = ?4 AND address = ?5 AND port = ?6 AND protocol = ?7 AND reason = ?8 "
 		"AND verdict = 'deny'"
 		" AND time > ?9 ORDER BY seq DESC LIMIT 1)",
@@ -106,6 +106,7 @@ static void give_egress(
 	sqlite3_stmt *st, void (*fn)(void *data, const struct egress_record *e), void *data)
 {
 	const struct egress_record e = {
+		.seq = sqlite3_column_int64(st, 12),
 		.time = sqlite3_column_int64(st, 0),
 		.name = sql_text(st, 1),
 		.address = sql_text(st, 2),
@@ -123,16 +124,15 @@ static void give_egress(
 	fn(data, &e);
 }
 
-int store_egress(struct store *s, const char *agent, const char *verdict, unsigned limit,
+int store_egress(struct store *s, const struct egress_query *q,
 	void (*fn)(void *data, const struct egress_record *e), void *data, struct err *err)
 {
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err,
 		"SELECT time, name, address, port, protocol, rule, verdict, reason, bytes_up, "
-		"bytes_down, duration_ms, count"
+		"bytes_down, duration_ms, count, seq"
 		" FROM (SELECT * FROM egress WHERE agent = ?1 AND (?2 IS NULL OR verdict = ?2) "
-		"ORDER BY seq DESC LIMIT ?3)"
-		" ORDER BY time, seq",
-		"ssu", agent, verdict, limit);
+		"AND seq > ?3 ORDER BY seq DESC LIMIT ?4) ORDER BY seq",
+		"ssiu", q->agent, q->verdict, q->after, q->limit);
 	int r = st ? 1 : -EIO;
 
 	while (r == 1 && (r = sql_step(s, st, err)) == 1)

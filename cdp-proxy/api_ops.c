@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define PING_MS 15000
+#define FOLLOW_MS 500 /* between two looks at a log that somebody follows */
+#define LOG_MAX 2000  /* entries of an agent's log */
 
 /* Owned by its connection: freed by on_close (with events, once its timer is closed too). */
 struct op {
@@ -183,19 +185,120 @@ void agents_serve(struct gateway *gw, struct http_conn *c, const struct route_ma
 		cJSON_Delete(args);
 }
 
+void policy_why_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	cJSON *args = arguments(m);
+
+	if (add_query(c, m, "host", args))
+		ask(gw, c, m, args);
+	else
+		cJSON_Delete(args);
+}
+
+/* The log as it grows: berthd is asked again and again for what is newer. Owned by its connection.
+ */
+struct log_follower {
+	struct gateway *gw;
+	struct http_conn *c;
+	const struct route_match *m;
+	struct daemon_request *request;
+	uv_timer_t timer;
+	cJSON *args; /* owned: of the next question */
+	uint64_t asked;
+};
+
+static void on_follower_timer_closed(uv_handle_t *handle)
+{
+	struct log_follower *f = handle->data;
+
+	cJSON_Delete(f->args);
+	free(f);
+}
+
+static void on_follower_close(void *data)
+{
+	struct log_follower *f = data;
+
+	if (f->request)
+		gateway_cancel(f->request);
+	f->request = NULL;
+	uv_close((uv_handle_t *)&f->timer, on_follower_timer_closed);
+}
+
+static void on_follow_timer(uv_timer_t *timer);
+
+static void on_log(void *data, const cJSON *ok, const struct err *err)
+{
+	struct log_follower *f = data;
+	const cJSON *e;
+	size_t queued = 0;
+
+	f->request = NULL;
+	if (err) {
+		cJSON *problem = json_from_err(err);
+
+		sse_send(f->c, "error", NULL, problem);
+		cJSON_Delete(problem);
+		http_stream_end(f->c);
+		return;
+	}
+	cJSON_ArrayForEach (e, json_get(ok, "entries")) {
+		queued = sse_send(f->c, "egress", NULL, e);
+		cJSON_ReplaceItemInObject(
+			f->args, "after", cJSON_CreateNumber((double)json_int(e, "seq", 0)));
+	}
+	cJSON_ReplaceItemInObject(f->args, "limit", cJSON_CreateNumber(LOG_MAX));
+	if (f->asked++ % (PING_MS / FOLLOW_MS) == 0)
+		sse_ping(f->c);
+	if (queued >= CONN_HIGH_WATER)
+		http_stream_abort(f->c);
+	else
+		uv_timer_start(&f->timer, on_follow_timer, FOLLOW_MS, 0);
+}
+
+static void on_follow_timer(uv_timer_t *timer)
+{
+	struct log_follower *f = timer->data;
+
+	f->request = gateway_ask(
+		f->gw, "policy.log", cJSON_Duplicate(f->args, true), &f->m->who, on_log, f);
+}
+
+static const struct http_owner follower_owner = {.on_close = on_follower_close};
+
+/* args is taken. */
+static void follow_log(
+	struct gateway *gw, struct http_conn *c, const struct route_match *m, cJSON *args)
+{
+	struct log_follower *f = xcalloc(1, sizeof(*f));
+
+	*f = (struct log_follower){.gw = gw, .c = c, .m = m, .args = args};
+	cJSON_AddNumberToObject(args, "after", 0);
+	if (!json_get(args, "limit"))
+		cJSON_AddNumberToObject(args, "limit", 1);
+	uv_timer_init(gateway_loop(gw), &f->timer);
+	f->timer.data = f;
+	http_set_owner(c, &follower_owner, f);
+	sse_begin(c);
+	uv_timer_start(&f->timer, on_follow_timer, 0, 0);
+}
+
 void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
 {
 	cJSON *args = arguments(m);
-	uint64_t limit;
+	uint64_t limit, follow = 0;
 	struct err err;
-	int r = api_query_number(m, "limit", 1, 2000, &limit, &err);
+	int r = api_query_number(m, "limit", 1, LOG_MAX, &limit, &err);
 
 	if (r > 0)
 		cJSON_AddNumberToObject(args, "limit", (double)limit);
-	if (r < 0)
+	if (r < 0 || api_query_number(m, "follow", 0, 1, &follow, &err) < 0) {
 		http_reply_problem(c, &err);
-	else if (add_query(c, m, "verdict", args)) {
-		ask(gw, c, m, args);
+	} else if (add_query(c, m, "verdict", args)) {
+		if (follow)
+			follow_log(gw, c, m, args);
+		else
+			ask(gw, c, m, args);
 		return;
 	}
 	cJSON_Delete(args);
