@@ -11,9 +11,9 @@ lint||no|no|400|format, shell scripts, sizes, static analysis
 check||no|no|300|./check itself, with made-up suites
 image|gcc|yes|yes|900|the image that the suites boot, which trusts the test CA
 asan|gcc|no|no|900|everything with AddressSanitizer and UBSan
-e2e|image asan|yes|yes|900|the whole appliance in a test internet, host programs with sanitizers
+e2e|image asan|yes|yes|1200|the whole appliance in a test internet, host programs with sanitizers
 guest-image|gcc|yes|yes|1500|the image that people get, built twice and booted
-e2e-plain|guest-image|yes|yes|900|quickstart, as people run it: without sanitizers
+e2e-plain|guest-image|yes|yes|1200|quickstart, as people run it: without sanitizers
 vm|image|yes|yes|900|one machine: start, adopt, crash, hang
 asan-unit|asan|no|no|900|unit tests under AddressSanitizer and UBSan
 unit|gcc|no|no|600|unit tests
@@ -251,7 +251,7 @@ e2e_test() { # PREFIX NAME
 	local status=0
 	npm_packages || return
 	export BERTH_PREFIX=$1
-	timeout --kill-after=20 850 tests/lib/world node --test --test-reporter=tap "tests/e2e/$2.test.mjs" || status=1
+	timeout --kill-after=20 1150 tests/lib/world node --test --test-reporter=tap "tests/e2e/$2.test.mjs" || status=1
 	[ -z "${sanitizer_logs-}" ] || sanitizer_reports "$2.test.mjs" || status=1
 	return $status
 }
