@@ -58,9 +58,9 @@ def ended(t):
 
 def parallel_digs(t, *names):
     """name -> (status, addresses), all asked at once."""
-    digs = {n: subprocess.Popen(t.world.guest.command("dig", "+tries=1", "+time=30", n), stdout=subprocess.PIPE, text=True)
+    digs = {n: subprocess.Popen(t.world.guest.command("dig", "+tries=1", "+time=100", n), stdout=subprocess.PIPE, text=True)
             for n in names}
-    out = {n: d.communicate(timeout=60)[0] for n, d in digs.items()}
+    out = {n: d.communicate(timeout=150)[0] for n, d in digs.items()}
     return {n: (next((w for w in ("NOERROR", "SERVFAIL", "NXDOMAIN") if w in o), "nothing"),
                 sorted(line.split()[-1] for line in o.splitlines() if "\tA\t" in line)) for n, o in out.items()}
 

@@ -13,7 +13,6 @@ import struct
 
 from world import GATE, GUEST, MODEL_NAMES, ZONE, Namespace, Policy, name_at, sh, wire
 
-SET = "policy.set"
 PORTS = (80, 8080)
 DEFAULT_PORTS = {80, 443}
 RULE_NAMES = MODEL_NAMES + ["*.m.test", "*.x.m.test", "*.y.m.test", "*.c.x.m.test"]
@@ -106,7 +105,7 @@ class Agent:
             sh(*ns.command("ip", "-batch", "-"), input=f"link set lo up\naddr add {addr}/24 dev {dev}\nlink set {dev} up\n{last}")
 
     def apply(self):
-        msg = self.policy.ask(SET, rules=self.rules, mode=self.mode)
+        msg = self.policy.ask("policy.set", rules=self.rules, mode=self.mode)
         assert "ok" in msg, (self.rules, self.mode, msg)
 
     def question(self, name, port):
@@ -161,8 +160,8 @@ class Model:
         self.seen, self.fetched, self.changes = {}, {}, {}
         self.agents = [self.new_agent() for _ in range(agents)]
         first = self.agents[0].policy
-        self.modes = ["enforce"] + [m for m in ("learn",) if "ok" in first.ask(SET, rules=[], mode=m)]
-        self.denies = "ok" in first.ask(SET, rules=["deny x.m.test"], mode="enforce")
+        self.modes = ["enforce"] + [m for m in ("learn",) if "ok" in first.ask("policy.set", rules=[], mode=m)]
+        self.denies = "ok" in first.ask("policy.set", rules=["deny x.m.test"], mode="enforce")
         self.agents[0].apply()
 
     def new_agent(self):
