@@ -2,10 +2,13 @@
 #include "metrics.h"
 #include "bytes.h"
 #include "gateway_state.h"
+#include "json.h"
 #include "util.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+#define METRICS_MAX (4u << 20)
 
 static uint64_t counters[METRIC_COUNT];
 
@@ -86,11 +89,93 @@ static uint64_t resident_bytes(void)
 	return (uint64_t)pages * 4096;
 }
 
-void metrics_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+/* What an agent's policy counts since its berth-policy started: a member of policy_stats each. */
+static const struct {
+	const char *member, *name, *type, *help;
+} policy_counts[] = {
+	{"dns_queries", "berth_policy_dns_queries_total", "counter", "Questions of the guest."},
+	{"dns_denied", "berth_policy_dns_denied_total", "counter", "Those that were refused."},
+	{"connections", "berth_policy_connections_total", "counter",
+		"Connections that came to the relay."},
+	{"bytes_up", "berth_policy_bytes_up_total", "counter", "Bytes from the guest, let out."},
+	{"bytes_down", "berth_policy_bytes_down_total", "counter", "Bytes to the guest."},
+	{"dropped_packets", "berth_policy_dropped_packets_total", "counter",
+		"Packets that the wall refused."},
+	{"pins", "berth_policy_pins", "gauge", "Addresses and ports that are open by name."},
+};
+
+/* berth-policy reads what guests send: its words are not trusted to be none but words. */
+static void add_label(struct buf *b, const char *text)
 {
+	for (; *text; text++)
+		if (*text >= ' ' && *text < 127 && *text != '"' && *text != '\\')
+			buf_add(b, text, 1);
+}
+
+static void add_sample(
+	struct buf *b, const char *name, const char *agent, const char *reason, const cJSON *value)
+{
+	buf_addf(b, "%s{agent=\"", name);
+	add_label(b, agent);
+	if (reason) {
+		buf_add_str(b, "\",reason=\"");
+		add_label(b, reason);
+	}
+	buf_addf(b, "\"} %.0f\n", cJSON_IsNumber(value) ? value->valuedouble : 0);
+}
+
+static void add_head(struct buf *b, const char *name, const char *type, const char *help)
+{
+	buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+void metrics_add_policies(struct buf *b, const cJSON *agents)
+{
+	static const char denied[] = "berth_policy_denied_total",
+			  learns[] = "berth_policy_learning";
+	const cJSON *a, *reason;
+
+	for (size_t i = 0; i < ARRAY_SIZE(policy_counts); i++) {
+		add_head(b, policy_counts[i].name, policy_counts[i].type, policy_counts[i].help);
+		cJSON_ArrayForEach (a, agents) {
+			const cJSON *stats = json_get(a, "policy_stats");
+
+			if (stats)
+				add_sample(b, policy_counts[i].name, json_str(a, "name", ""), NULL,
+					json_get(stats, policy_counts[i].member));
+		}
+	}
+	add_head(b, denied, "counter", "Questions and connections refused, by reason.");
+	cJSON_ArrayForEach (a, agents) {
+		cJSON_ArrayForEach (reason, json_get(json_get(a, "policy_stats"), "denied_by")) {
+			add_sample(b, denied, json_str(a, "name", ""), reason->string, reason);
+		}
+	}
+	add_head(b, learns, "gauge", "1 while the policy of an agent learns: every name is open.");
+	cJSON_ArrayForEach (a, agents) {
+		buf_addf(b, "%s{agent=\"", learns);
+		add_label(b, json_str(a, "name", ""));
+		buf_addf(b, "\"} %d\n", streq(json_str(a, "policy_mode", ""), "learn"));
+	}
+}
+
+/* Waits for the agents; freed when its connection closes. */
+struct asking {
+	struct gateway *gw;
+	struct http_conn *c;
+	struct daemon_request *request;
+};
+
+/* Without berthd what the gateway itself counts is told all the same. */
+static void on_agents(void *data, const cJSON *ok, const struct err *err)
+{
+	struct asking *asking = data;
+	struct gateway *gw = asking->gw;
+	struct http_conn *c = asking->c;
 	struct buf b;
 
-	buf_init(&b, 65536);
+	asking->request = NULL;
+	buf_init(&b, METRICS_MAX);
 	for (int i = 0; i < METRIC_COUNT; i++)
 		add_counter(&b, i);
 	add_gauge(&b, "berth_gateway_connections", "Open connections.", gw->n_conns);
@@ -98,6 +183,31 @@ void metrics_serve(struct gateway *gw, struct http_conn *c, const struct route_m
 	add_gauge(&b, "berth_gateway_daemon_up", "1 while berthd answers.",
 		daemon_link_up(gw->daemon));
 	add_gauge(&b, "berth_gateway_resident_bytes", "Memory of this process.", resident_bytes());
+	if (ok)
+		metrics_add_policies(&b, json_get(ok, "agents"));
 	http_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, b.data, b.len);
 	buf_done(&b);
+}
+
+static void on_close(void *data)
+{
+	struct asking *asking = data;
+
+	if (asking->request)
+		gateway_cancel(asking->request);
+	free(asking);
+}
+
+static const struct http_owner owner = {.on_close = on_close};
+
+void metrics_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	struct asking *asking = xcalloc(1, sizeof(*asking));
+
+	*asking = (struct asking){.gw = gw, .c = c};
+	http_set_owner(c, &owner, asking);
+	if (daemon_link_up(gw->daemon))
+		asking->request = gateway_ask(gw, "agent.list", NULL, NULL, on_agents, asking);
+	else
+		on_agents(asking, NULL, NULL);
 }
