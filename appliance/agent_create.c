@@ -80,17 +80,27 @@ static int keep(struct agents *all, struct agent_record *rec, const cJSON *polic
 	return r;
 }
 
+/* It could not be made. Where not even that can be written down, it says so until it can. */
+static int undo(struct agent *a, const struct err *why, struct err *ret_err)
+{
+	int code = why->code;
+
+	if (ret_err)
+		*ret_err = *why;
+	if (agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL) < 0) {
+		a->phase = PHASE_FAILED;
+		agent_set_state(a, "failed", why->msg);
+	}
+	return code;
+}
+
 /* An agent that is not to be started: only its disk is made. */
 static int create_stopped(struct agent *a, const struct asker *asker, struct err *err)
 {
 	struct err why;
 
-	if (agent_folder_make(a, &why) < 0) {
-		if (err)
-			*err = why;
-		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);
-		return why.code;
-	}
+	if (agent_folder_make(a, &why) < 0)
+		return undo(a, &why, err);
 	memcpy(a->rec.state, "stopped", sizeof("stopped"));
 	agent_save(a);
 	asker->done(asker->data, a, NULL);
@@ -129,12 +139,8 @@ static int begin_from(struct agent *a, const struct agent_origin *o, const char 
 {
 	struct err why;
 
-	if (agent_take_origin(a, o, &why) < 0) {
-		agent_ask(a, INPUT_REMOVE, NULL, NULL, NULL);
-		if (err)
-			*err = why;
-		return why.code;
-	}
+	if (agent_take_origin(a, o, &why) < 0)
+		return undo(a, &why, err);
 	if (streq(a->rec.wanted, "run"))
 		return agent_ask(a, INPUT_START, by, asker, err);
 	agent_set_state(a, json_get(o->manifest, "memory") ? "suspended" : "stopped", "");

@@ -77,7 +77,7 @@ static int make_zero_base(const struct agent *a, struct err *err)
 int agent_folder_make(struct agent *a, struct err *err)
 {
 	AUTOFREE char *folder = agent_folder(a), *lower = agent_lower_disk(a), *disk = NULL;
-	int r = make_dir(folder, 0711, err);
+	int r = make_dir_synced(folder, 0711, err);
 
 	if (r == 0 && !a->rec.disk[0]) {
 		make_id("d_", a->rec.disk);
@@ -171,8 +171,11 @@ int agent_sleep_consume(struct agent *a, struct err *err)
 	int r = remove_tree(to, err);
 
 	if (r == 0 && rename(from, to) < 0)
-		r = err_sys(err, "cannot use up %s", from);
-	return r == 0 ? snapshot_sync_folder(folder, err) : r;
+		return err_sys(err, "cannot use up %s", from);
+	r = r == 0 ? snapshot_sync_folder(folder, err) : r;
+	if (r < 0 && rename(to, from) < 0)
+		log_warning("%s: what it slept with is used up: %s", a->rec.name, err->msg);
+	return r;
 }
 
 bool agent_half_awake(const struct agent *a)

@@ -62,7 +62,9 @@ struct agent {
 	struct agent_merge *merge; /* layers that become one; NULL: none do */
 	uint64_t merge_after;      /* ms: not before that */
 	char rewind[64];           /* the snapshot to go back to */
+	char rewind_disk[64];      /* what its guest will write then */
 	bool woke;                 /* this life came from memory; until the guest is ready */
+	bool still_asleep;         /* a wake is being undone, and err says why */
 	enum agent_input
 		after_wake;    /* INPUT_STOP or INPUT_RESTART once it is awake, else INPUT_START */
 	uint64_t waits_since;  /* ms: for memory of the host */
@@ -122,7 +124,7 @@ int agent_adopt_vm(struct agent *a, struct err *err);
 /* What it sleeps with cannot be used: a->end_detail says why. Its memory stays as it is. */
 void agent_unwakeable(struct agent *a);
 /* It could not be woken, for a reason that is not in its memory: a->end_detail. It sleeps on. */
-void agent_not_woken(struct agent *a);
+void agent_not_woken(struct agent *a, int code);
 /* agent_vm.c: boots it, or wakes it from m (a manifest with memory). */
 int agent_start_vm(struct agent *a, const cJSON *m, struct err *err);
 /* A step failed, and a->err says why. */
@@ -181,8 +183,11 @@ void agent_sleep_forget(struct agent *a);
  * until then. */
 bool agent_half_awake(const struct agent *a);
 
-/* The record: its disk is a layer from now on, and `disk` on top of it what the guest writes. */
-int agent_push_disk(struct agent *a, const char *disk);
+/*
+ * The record: its disk is a layer from now on, and `disk` on top of it what the guest writes.
+ * written: QEMU does so already, so it is true whether it can be written down now or not.
+ */
+int agent_push_disk(struct agent *a, const char *disk, bool written, struct err *err);
 
 /* agent_merge.c: begins to merge layers if there are too many and nobody is in the way. */
 void agent_merge_look(struct agent *a);

@@ -101,9 +101,9 @@ void agent_unwakeable(struct agent *a)
 	agent_failed(a);
 }
 
-void agent_not_woken(struct agent *a)
+void agent_not_woken(struct agent *a, int code)
 {
-	err_set(&a->err, EIO, "agent '%s' was not woken: %s", a->rec.name, a->end_detail);
+	err_set(&a->err, code, "agent '%s' was not woken: %s", a->rec.name, a->end_detail);
 	err_hint(&a->err, "its memory is as it was; try again");
 	agent_failed(a);
 }
@@ -130,7 +130,7 @@ static void on_files_checked(
 	if (streq(err->type, "snapshot-damaged"))
 		agent_unwakeable(a);
 	else
-		agent_not_woken(a);
+		agent_not_woken(a, err->code);
 }
 
 static void image_checked(struct agent *a, int result)
@@ -211,7 +211,8 @@ static void on_policy_up(void *data)
 		agent_event(a, "policy.up", NULL, "%s", "");
 }
 
-static void on_policy_down(void *data, const char *detail)
+/* Trying again does not help where the disk is full. */
+static void on_policy_down(void *data, const char *detail, int code)
 {
 	struct agent *a = data;
 
@@ -220,6 +221,11 @@ static void on_policy_down(void *data, const char *detail)
 	else
 		a->policy_down = true;
 	agent_event(a, "policy.down", NULL, "berth-policy %s", detail);
+	if (a->phase == PHASE_POLICY && (code == -ENOSPC || code == -EDQUOT || code == -EIO)) {
+		err_set(&a->err, code, "the network policy of '%s' cannot be started: %s",
+			a->rec.name, detail);
+		agent_failed(a);
+	}
 }
 
 static void on_policy_egress(void *data, const cJSON *entry)
@@ -324,11 +330,12 @@ static void take_disk(struct agent *a)
 {
 	AUTOFREE char *path =
 		path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, vm_disk(a->vm));
+	struct err err;
 
 	if (streq(vm_disk(a->vm), a->rec.disk) || access(path, F_OK) < 0)
 		return;
 	log_info("%s: it writes %s, not %s", a->rec.name, vm_disk(a->vm), a->rec.disk);
-	agent_push_disk(a, vm_disk(a->vm));
+	agent_push_disk(a, vm_disk(a->vm), true, &err);
 }
 
 static void do_ready(struct agent *a)
@@ -554,6 +561,17 @@ static void do_rewind(struct agent *a)
 	}
 }
 
+/* Gone for good: one without a record would be taken for lost (agent_recover.c). */
+static int remove_folder(const char *folder, struct err *err)
+{
+	int r = remove_tree(folder, err);
+
+	if (r < 0)
+		return r;
+	r = sync_parent(folder);
+	return r < 0 ? err_set(err, r, "cannot remove %s: %s", folder, strerror(-r)) : 0;
+}
+
 /* The record goes last: until then a daemon that starts anew goes on here. */
 static void do_delete(struct agent *a, enum agent_input input)
 {
@@ -561,7 +579,7 @@ static void do_delete(struct agent *a, enum agent_input input)
 	struct err err, cut;
 
 	agent_clean(a);
-	if (remove_tree(folder, &err) < 0 ||
+	if (remove_folder(folder, &err) < 0 ||
 		store_agent_remove(a->all->o.store, a->rec.id, &err) < 0) {
 		a->phase = PHASE_FAILED;
 		a->err = err;

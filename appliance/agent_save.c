@@ -29,11 +29,13 @@ struct agent_save {
 	struct agent *a;
 	char id[64], tag[SNAPSHOT_TAG_MAX], disk[64]; /* disk: what the guest writes from now on */
 	char *part;
-	bool passing;                  /* not to be kept */
-	bool memory, switched, filled; /* filled: device and pages are in the part */
-	bool same;    /* the disk has nothing that is not in its layers: no new one */
-	bool waits;   /* for layers to be merged; nothing has been done yet */
-	cJSON *saved; /* the manifest's memory */
+	bool passing;           /* not to be kept */
+	bool memory, switched;  /* switched: disk is what it writes */
+	bool saving, switching; /* vm_save or vm_switch_disk has not answered yet */
+	struct err err;         /* the first thing that went wrong */
+	bool same;              /* the disk has nothing that is not in its layers: no new one */
+	bool waits;             /* for layers to be merged; nothing has been done yet */
+	cJSON *saved;           /* the manifest's memory */
 	uint64_t began, pause_ms;
 	struct verify *verifying;
 	agent_saved_fn *done;
@@ -46,7 +48,7 @@ cJSON *agent_manifest(const struct agent *a, const char *kind)
 	unsigned memory_mib, cpus;
 
 	agent_size(a, &memory_mib, &cpus);
-	cJSON_AddNumberToObject(m, "format", 1);
+	cJSON_AddNumberToObject(m, "format", SNAPSHOT_FORMAT);
 	cJSON_AddStringToObject(m, "kind", kind);
 	cJSON_AddStringToObject(m, "agent", a->rec.id);
 	cJSON_AddStringToObject(m, "agent_name", a->rec.name);
@@ -140,11 +142,10 @@ void agent_suspend(struct agent *a)
 		not_suspended(a);
 }
 
-int agent_push_disk(struct agent *a, const char *disk)
+int agent_push_disk(struct agent *a, const char *disk, bool written, struct err *ret_err)
 {
 	struct agent_record was = a->rec;
 	cJSON *layers = agent_layers(a), *one = cJSON_CreateObject();
-	struct err err;
 	int r;
 
 	cJSON_AddStringToObject(one, "name", a->rec.disk);
@@ -153,29 +154,34 @@ int agent_push_disk(struct agent *a, const char *disk)
 	a->rec.layers = cJSON_PrintUnformatted(layers);
 	cJSON_Delete(layers);
 	snprintf(a->rec.disk, sizeof(a->rec.disk), "%s", disk);
-	r = store_agent_save(a->all->o.store, &a->rec, &err);
-	if (r < 0) {
-		log_error("%s: %s", a->rec.name, err.msg);
+	r = store_agent_save(a->all->o.store, &a->rec, ret_err);
+	if (r < 0)
+		log_error("%s: %s", a->rec.name, ret_err->msg);
+	if (r < 0 && !written) {
 		free(a->rec.layers);
 		a->rec = was;
 		return r;
 	}
 	free(was.layers);
-	return 0;
+	return r;
 }
 
 /* Ends the operation: with a manifest, or why not. */
 static void finish(struct agent_save *s, const cJSON *manifest, const struct err *err)
 {
 	struct agent *a = s->a;
+	struct err why;
 
 	a->save = NULL;
 	verify_cancel(s->verifying);
-	if (err)
+	if (err) {
+		why = *err;
+		err_context(&why, "no snapshot of '%s' was made", a->rec.name);
 		remove_tree(s->part, NULL);
+	}
 	if (err && !s->switched)
 		agent_folder_sweep(a);
-	s->done(s->data, a, manifest, err);
+	s->done(s->data, a, manifest, err ? &why : NULL);
 	cJSON_Delete(s->saved);
 	free(s->part);
 	free(s);
@@ -266,22 +272,42 @@ static void seal(struct agent_save *s)
 }
 
 /* The record and the old file: from now on it is a layer. */
-static int leave_disk(struct agent_save *s, struct err *err)
+static int leave_disk(struct agent_save *s, bool written, struct err *err)
 {
 	struct agent *a = s->a;
 	AUTOFREE char *old = path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, a->rec.disk);
+	int r = agent_push_disk(a, s->disk, written, err);
 
-	if (agent_push_disk(a, s->disk) < 0)
-		return err_set(err, EIO, "the record of '%s' could not be written", a->rec.name);
-	s->switched = true;
-	return disk_freeze(old, err);
+	s->switched = r == 0 || written;
+	return r == 0 ? disk_freeze(old, err) : r;
 }
 
-static void go_on(struct agent_save *s)
+static void failed(struct agent_save *s, const struct err *err)
 {
-	s->pause_ms = now_ms() - s->began;
-	vm_continue(s->a->vm);
-	agent_feed(s->a, INPUT_SAVED);
+	if (!s->err.code)
+		s->err = *err;
+}
+
+/* vm_save or vm_switch_disk has answered: both must have, before s may go. */
+static void answered(struct agent_save *s)
+{
+	struct agent *a = s->a;
+
+	/* It goes on as soon as it writes to the new file, or will not. */
+	if (!s->switching && a->phase == PHASE_SAVING && (s->switched || s->err.code)) {
+		s->pause_ms = now_ms() - s->began;
+		vm_continue(a->vm);
+		agent_feed(a, INPUT_SAVED);
+	}
+	if (s->switching || s->saving)
+		return;
+	if (s->err.code) {
+		struct err why = s->err;
+
+		finish(s, NULL, &why);
+	} else {
+		seal(s);
+	}
 }
 
 static void on_disk_switched(void *data, const struct err *err)
@@ -289,40 +315,32 @@ static void on_disk_switched(void *data, const struct err *err)
 	struct agent_save *s = data;
 	struct err why;
 
+	s->switching = false;
 	if (err)
-		why = *err;
-	else if (leave_disk(s, &why) < 0)
-		err = &why;
-	go_on(s);
-	if (err)
-		finish(s, NULL, &why);
-	else if (s->filled || !s->memory)
-		seal(s);
+		failed(s, err);
+	else if (leave_disk(s, true, &why) < 0)
+		failed(s, &why);
+	answered(s);
 }
 
 static void on_captured(void *data)
 {
 	struct agent_save *s = data;
 
+	s->switching = true;
 	vm_switch_disk(s->a->vm, s->disk, on_disk_switched, s);
 }
 
 static void on_saved(void *data, const struct vm_saved *saved, const struct err *err)
 {
 	struct agent_save *s = data;
-	struct err why;
 
-	if (err) {
-		why = *err;
-		if (s->a->phase == PHASE_SAVING && !s->switched)
-			go_on(s);
-		finish(s, NULL, &why);
-		return;
-	}
-	s->saved = memory_json(s->a, saved);
-	s->filled = true;
-	if (s->switched)
-		seal(s);
+	s->saving = false;
+	if (err)
+		failed(s, err);
+	else
+		s->saved = memory_json(s->a, saved);
+	answered(s);
 }
 
 static int save_running(struct agent_save *s, struct err *err)
@@ -334,6 +352,7 @@ static int save_running(struct agent_save *s, struct err *err)
 		r = vm_save(s->a->vm, s->part, &cb, err);
 	if (r < 0)
 		return r;
+	s->saving = s->memory;
 	agent_feed(s->a, INPUT_SAVE);
 	if (!s->memory)
 		on_captured(s);
@@ -370,7 +389,7 @@ static int save_at_rest(struct agent_save *s, struct err *err)
 	int r = asleep ? share_sleep(s, err) : 0;
 
 	if (r == 0 && !s->same)
-		r = leave_disk(s, err);
+		r = leave_disk(s, false, err);
 	if (r < 0)
 		return r;
 	agent_folder_sweep(s->a);
@@ -472,6 +491,7 @@ int agent_snapshot(struct agent *a, const char *tag, bool memory, agent_saved_fn
 	s->waits = agent_merge_first(a);
 	r = s->waits ? 0 : begin(s, err);
 	if (r < 0) {
+		err_context(err, "no snapshot of '%s' was made", a->rec.name);
 		a->save = NULL;
 		remove_tree(s->part, NULL);
 		agent_folder_sweep(a);

@@ -137,7 +137,8 @@ static void on_vm_loaded(void *data)
 	struct agent *a = data;
 
 	if (agent_sleep_consume(a, &a->err) < 0) {
-		log_error("%s: %s", a->rec.name, a->err.msg);
+		err_context(&a->err, "agent '%s' cannot be woken", a->rec.name);
+		a->still_asleep = true;
 		vm_kill(a->vm);
 		return;
 	}
@@ -148,7 +149,8 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 {
 	struct agent *a = data;
 	bool asked = a->phase == PHASE_STOPPING || a->phase == PHASE_RESTARTING ||
-		     a->phase == PHASE_REMOVING || a->phase == PHASE_REWINDING;
+		     a->phase == PHASE_REMOVING || a->phase == PHASE_REWINDING,
+	     still_asleep = a->still_asleep && !asked;
 	struct err gone;
 
 	vm_free(a->vm);
@@ -160,6 +162,11 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 	err_set(&gone, ECANCELED, "the guest of '%s' ended: %s", a->rec.name, a->end_detail);
 	agent_merge_drop(a);
 	agent_save_abort(a, &gone);
+	a->still_asleep = false;
+	if (still_asleep) {
+		agent_failed(a);
+		return;
+	}
 	if (how == VM_END_SAVED && a->phase == PHASE_SUSPENDING) {
 		agent_feed(a, INPUT_ENDED_SAVED);
 		return;
@@ -169,7 +176,7 @@ static void on_vm_ended(void *data, enum vm_end how, const char *detail)
 		return;
 	}
 	if (how == VM_END_NOT_WOKEN && !asked) {
-		agent_not_woken(a);
+		agent_not_woken(a, -EIO);
 		return;
 	}
 	if (asked || how == VM_END_POWEROFF) {

@@ -103,7 +103,7 @@ static int take_files(
 	AUTOFREE char *folder = agent_folder(a), *path = xasprintf("%s/%s.qcow2", folder, disk),
 		      *on = NULL;
 	const cJSON *layers = json_get(manifest, "layers");
-	int n = cJSON_GetArraySize(layers), r = make_dir(folder, 0711, err);
+	int n = cJSON_GetArraySize(layers), r = make_dir_synced(folder, 0711, err);
 
 	if (n > 0)
 		on = xasprintf("%s.qcow2", json_str(cJSON_GetArrayItem(layers, n - 1), "name", ""));
@@ -140,17 +140,41 @@ int agent_take_origin(struct agent *a, const struct agent_origin *o, struct err 
 	return take_files(a, o->folder, o->manifest, a->rec.disk, err);
 }
 
+/* Away with what take_files made for a disk that the record will not name; links cost nothing. */
+static void drop_files(struct agent *a, const char *disk)
+{
+	AUTOFREE char *file = path_in(a->all->state, "agents/%s/%s.qcow2", a->rec.id, disk),
+		      *asleep = path_in(a->all->state, "agents/%s/sleep.%s", a->rec.id, disk),
+		      *part = xasprintf("%s.part", asleep);
+
+	unlink(file);
+	remove_tree(asleep, NULL);
+	remove_tree(part, NULL);
+}
+
+/* Whether what take_files made is still all there; the links are given again. */
+static bool has_files(struct agent *a, const char *from, const cJSON *m, const char *disk)
+{
+	AUTOFREE char *folder = agent_folder(a), *file = xasprintf("%s/%s.qcow2", folder, disk),
+		      *asleep = xasprintf("%s/sleep.%s/manifest.json", folder, disk);
+
+	return access(file, F_OK) == 0 && (!json_get(m, "memory") || access(asleep, F_OK) == 0) &&
+	       snapshot_link_base(from, folder, m, NULL) == 0;
+}
+
 int agent_rewind(struct agent *a, struct err *err)
 {
 	AUTOFREE char *from = path_in(a->all->state, "snapshots/%s", a->rewind);
 	struct agent_record was = a->rec;
-	char disk[64];
 	cJSON *m = snapshot_read(from, err);
 	int r = m ? 0 : -EBADMSG;
+	char disk[64];
 
-	make_id("d_", disk);
-	if (r == 0)
+	memcpy(disk, a->rewind_disk, sizeof(disk));
+	if (r == 0 && !has_files(a, from, m, disk)) {
+		make_id("d_", disk);
 		r = take_files(a, from, m, disk, err);
+	}
 	if (r == 0) {
 		a->rec.layers = NULL;
 		agent_origin_record(&a->rec, m);
@@ -170,15 +194,27 @@ int agent_restore(struct agent *a, const char *snapshot, const char *by, const s
 	struct err *err)
 {
 	AUTOFREE char *from = path_in(a->all->state, "snapshots/%s", snapshot);
-	cJSON *m = snapshot_read(from, err);
+	cJSON *m;
+	int r;
 
-	if (!m)
-		return -EBADMSG;
-	cJSON_Delete(m);
 	if (a->save) {
 		err_set(err, EBUSY, "a snapshot of '%s' is being made", a->rec.name);
 		return err_type(err, 409, "wrong-state");
 	}
-	snprintf(a->rewind, sizeof(a->rewind), "%s", snapshot);
-	return agent_ask(a, INPUT_REWIND, by, asker, err);
+	m = snapshot_read(from, err);
+	if (!m)
+		return -EBADMSG;
+	/* Where there is no room for it, it goes on as it is. */
+	make_id("d_", a->rewind_disk);
+	r = take_files(a, from, m, a->rewind_disk, err);
+	if (r < 0)
+		err_context(err, "agent '%s' is as it was", a->rec.name);
+	if (r == 0)
+		snprintf(a->rewind, sizeof(a->rewind), "%s", snapshot);
+	cJSON_Delete(m);
+	if (r == 0)
+		r = agent_ask(a, INPUT_REWIND, by, asker, err);
+	if (r < 0)
+		drop_files(a, a->rewind_disk);
+	return r;
 }

@@ -146,11 +146,28 @@ void request_ok(struct request *r, cJSON *ok, int fd)
 	request_free(r);
 }
 
+/* What the host's disk does is the same to whoever meets it. */
+static void explain_disk(struct err *err)
+{
+	if (err->code == -EDQUOT || err->code == -ENOSPC) {
+		err_type(err, 507, "disk-full");
+		if (!err->hint[0])
+			err_hint(err, "free some space where the state folder is, or remove an "
+				      "agent or a snapshot");
+	} else if (err->code == -EIO && !err->hint[0]) {
+		err_hint(err, "see what is wrong in the host's log (journalctl -k) and in "
+			      "log/berthd.log of the state folder, then try again");
+	}
+}
+
 void request_fail(struct request *r, const struct err *err)
 {
-	if (err->status >= 500)
-		log_warning("%s: %s", r->op, err->msg);
-	request_send(r, "error", json_from_err(err), -1);
+	struct err told = *err;
+
+	explain_disk(&told);
+	if (told.status >= 500)
+		log_warning("%s: %s", r->op, told.msg);
+	request_send(r, "error", json_from_err(&told), -1);
 	request_free(r);
 }
 

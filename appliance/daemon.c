@@ -38,7 +38,7 @@ static int make_folders(const char *state, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(folders) && r == 0; i++) {
 		AUTOFREE char *path = path_in(state, "%s", folders[i].name);
 
-		r = make_dir(path, folders[i].mode, err);
+		r = make_dir_synced(path, folders[i].mode, err);
 	}
 	return r;
 }

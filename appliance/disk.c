@@ -71,6 +71,16 @@ static int disk_error(const char *path, int out, struct err *err)
 	return err_set(err, EIO, "cannot make the disk %s: %s", path, text);
 }
 
+/* What a guest will have synced is of no use without its file's name. */
+static int named(const char *path, struct err *err)
+{
+	int r = sync_parent(path);
+
+	if (r < 0)
+		unlink(path);
+	return r < 0 ? err_set(err, r, "cannot make the disk %s: %s", path, strerror(-r)) : 0;
+}
+
 int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, struct err *err)
 {
 	AUTOFREE char *tmp = xasprintf("%s.new", path);
@@ -94,6 +104,8 @@ int disk_make(const char *path, const char *on, unsigned gib, unsigned slot, str
 	fd = r < 0 ? -1 : open(tmp, O_RDONLY | O_CLOEXEC);
 	if (r == 0 && (fd < 0 || fsync(fd) < 0 || rename(tmp, path) < 0))
 		r = err_sys(err, "cannot make the disk %s", path);
+	else if (r == 0)
+		r = named(path, err);
 	if (r < 0)
 		unlink(tmp);
 	return r;

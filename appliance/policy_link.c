@@ -155,9 +155,9 @@ static void kill_process(struct policy_link *l)
 	r->watch = watch_fd_new(l->loop, r->pidfd, UV_READABLE, on_reaped, r);
 }
 
-/* The process is of no use any more: away with it, and a new one after a while. Ends in a callback.
- */
-static void lost(struct policy_link *l, const char *detail)
+/* The process is of no use any more: away with it, and a new one after a while. code: see `down`.
+ * Ends in a callback. */
+static void lost_for(struct policy_link *l, const char *detail, int code)
 {
 	struct err err;
 
@@ -176,7 +176,12 @@ static void lost(struct policy_link *l, const char *detail)
 	if (l->told_down)
 		return;
 	l->told_down = true;
-	l->cb.down(l->data, detail);
+	l->cb.down(l->data, detail, code);
+}
+
+static void lost(struct policy_link *l, const char *detail)
+{
+	lost_for(l, detail, 0);
 }
 
 static int ask(struct policy_link *l, int64_t id, const char *op, cJSON *args)
@@ -451,7 +456,7 @@ static void begin(struct policy_link *l, bool adopt)
 	pid = spawn(l, &err);
 	if (pid > 0 && attach(l, pid, &err) == 0)
 		return;
-	lost(l, err.msg);
+	lost_for(l, err.msg, err.code);
 }
 
 static void on_timer(void *data)

@@ -23,8 +23,11 @@ struct policy_spec {
 struct policy_callbacks {
 	/* The policy is in force: after the start, and after each death. */
 	void (*up)(void *data);
-	/* It died or does not answer; another start is under way. Nothing gets out meanwhile. */
-	void (*down)(void *data, const char *detail);
+	/*
+	 * It died or does not answer (code 0), or could not be started (a negative errno); another
+	 * start is under way. Nothing gets out meanwhile.
+	 */
+	void (*down)(void *data, const char *detail, int code);
 	/* An entry of the policy's log, as sent: not checked. */
 	void (*egress)(void *data, const cJSON *entry);
 	/* Any other event: not checked. */

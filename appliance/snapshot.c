@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -59,11 +60,35 @@ static bool layers_valid(const cJSON *layers)
 	return cJSON_GetArraySize(layers) <= SNAPSHOT_LAYERS_MAX;
 }
 
+/* Of all other members, as they are printed. */
+static void sum_of(const cJSON *m, char out[65])
+{
+	AUTOFREE char *text = cJSON_PrintUnformatted(m);
+	uint8_t digest[32];
+
+	crypto_generichash(digest, sizeof(digest), (const uint8_t *)text, strlen(text), NULL, 0);
+	hex_encode(digest, sizeof(digest), out);
+}
+
+/* Takes the sum out and says whether it was right. Format 1 had none. */
+static bool sum_valid(cJSON *m)
+{
+	cJSON *sum = cJSON_DetachItemFromObjectCaseSensitive(m, "sum");
+	bool valid = !sum && json_int(m, "format", 0) == 1;
+	char wanted[65];
+
+	sum_of(m, wanted);
+	valid |= sum && cJSON_IsString(sum) && streq(sum->valuestring, wanted);
+	cJSON_Delete(sum);
+	return valid;
+}
+
 static bool shape_valid(const cJSON *m)
 {
 	const cJSON *memory = json_get(m, "memory");
+	int64_t format = json_int(m, "format", 0);
 
-	return cJSON_IsObject(m) && json_int(m, "format", 0) == 1 &&
+	return cJSON_IsObject(m) && (format == 1 || format == SNAPSHOT_FORMAT) &&
 	       json_int(m, "memory_mib", 0) > 0 && json_int(m, "cpus", 0) > 0 &&
 	       json_int(m, "disk_gib", 0) > 0 && layers_valid(json_get(m, "layers")) &&
 	       (!memory || memory_valid(memory));
@@ -77,7 +102,7 @@ cJSON *snapshot_read(const char *folder, struct err *err)
 	if (file_read(AT_FDCWD, path, MANIFEST_MAX, &text, NULL, err) < 0)
 		return NULL;
 	m = cJSON_Parse(text);
-	if (shape_valid(m))
+	if (shape_valid(m) && sum_valid(m))
 		return m;
 	cJSON_Delete(m);
 	err_set(err, EBADMSG, "%s is damaged", path);
@@ -87,8 +112,17 @@ cJSON *snapshot_read(const char *folder, struct err *err)
 
 int snapshot_rewrite(const char *folder, const cJSON *manifest, struct err *err)
 {
-	AUTOFREE char *path = xasprintf("%s/manifest.json", folder), *text = cJSON_Print(manifest);
+	AUTOFREE char *path = xasprintf("%s/manifest.json", folder), *text = NULL;
+	cJSON *m = cJSON_Duplicate(manifest, true);
+	char sum[65];
 
+	cJSON_DeleteItemFromObjectCaseSensitive(m, "sum");
+	cJSON_DeleteItemFromObjectCaseSensitive(m, "format");
+	cJSON_AddNumberToObject(m, "format", SNAPSHOT_FORMAT);
+	sum_of(m, sum);
+	cJSON_AddStringToObject(m, "sum", sum);
+	text = cJSON_Print(m);
+	cJSON_Delete(m);
 	return file_write_atomic(path, text, strlen(text), 0444, err);
 }
 
@@ -108,6 +142,19 @@ static char *parent_of(const char *path)
 	return parent;
 }
 
+/* Whoever is told that it was not published must not find it there, now or later. */
+static int published(const char *folder, const char *parent, struct err *err)
+{
+	AUTOFREE char *manifest = xasprintf("%s/manifest.json", folder);
+	int r = snapshot_sync_folder(parent, err);
+
+	if (r < 0) {
+		unlink(manifest);
+		remove_tree(folder, NULL);
+	}
+	return r;
+}
+
 int snapshot_publish(const char *part, const char *folder, const cJSON *manifest, struct err *err)
 {
 	AUTOFREE char *parent = parent_of(folder);
@@ -117,7 +164,9 @@ int snapshot_publish(const char *part, const char *folder, const cJSON *manifest
 		r = snapshot_sync_folder(part, err);
 	if (r == 0 && rename(part, folder) < 0)
 		r = err_sys(err, "cannot publish %s", folder);
-	return r == 0 ? snapshot_sync_folder(parent, err) : r;
+	else if (r == 0)
+		r = published(folder, parent, err);
+	return r;
 }
 
 static bool same_file(const char *a, const char *b)
@@ -179,6 +228,8 @@ int snapshot_remove(const char *folder, struct err *err)
 
 	if (r == 0 && rename(folder, going) < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "cannot remove %s", folder);
+	if (r == 0)
+		r = snapshot_sync_folder(parent, err);
 	return r == 0 ? remove_tree(going, err) : r;
 }
 

@@ -21,12 +21,14 @@
  * folder of its own, and what nobody names is gone. A sleeping agent's memory is such a folder too
  * (agents/ID/sleep.DISK), without layers and memory file, which are the agent's own.
  *
- * The manifest's members: format (1), id, kind ("snapshot", "template", "sleep"), agent (id),
- * agent_name, tag, passing (true: it goes when the daemon starts anew), parent (id or ""),
- * created_ms, image, memory_mib, cpus, disk_gib, policy (policy.h), layers ([{name, digest}], the
- * lowest first), and with memory: memory {base, base_digest, pages (bool), pages_digest,
- * device_digest, machine, bytes, page_count}.
+ * The manifest's members: format (2), sum (the digest of all others), id, kind ("snapshot",
+ * "template", "sleep"), agent (id), agent_name, tag, passing (true: it goes when the daemon starts
+ * anew), parent (id or ""), created_ms, image, memory_mib, cpus, disk_gib, policy (policy.h),
+ * layers
+ * ([{name, digest}], the lowest first), and with memory: memory {base, base_digest, pages (bool),
+ * pages_digest, device_digest, machine, bytes, page_count}.
  */
+#define SNAPSHOT_FORMAT 2 /* 1, which has no sum, is read */
 #define SNAPSHOT_ID_PREFIX "sn_"
 #define SNAPSHOT_LAYERS_MAX 64
 #define SNAPSHOT_TAG_MAX 80 /* with the zero at the end */
@@ -35,7 +37,8 @@
 /* A folder's manifest, its shape checked; the caller's to delete. NULL and err: -ENOENT when there
  * is none, 409 snapshot-damaged. */
 cJSON *snapshot_read(const char *folder, struct err *err);
-/* Writes the manifest into part, syncs, and renames part to folder. What was there must be gone. */
+/* Writes the manifest into part, syncs, and renames part to folder. What was there must be gone.
+ * When it fails, folder is not there. */
 int snapshot_publish(const char *part, const char *folder, const cJSON *manifest, struct err *err);
 /* Replaces the manifest of a folder that is there, whole or not at all. */
 int snapshot_rewrite(const char *folder, const cJSON *manifest, struct err *err);

@@ -238,7 +238,7 @@ void snapshots_sweep(struct agents *all)
 	AUTOFREE char *folder = path_in(all->state, "snapshots");
 	struct err err;
 
-	if (make_dir(folder, 0700, &err) < 0)
+	if (make_dir_synced(folder, 0700, &err) < 0)
 		log_warning("%s", err.msg);
 	snapshot_sweep(folder);
 	each(all, remove_passing, all);

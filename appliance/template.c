@@ -349,7 +349,7 @@ static int begin(struct making *m, struct err *err)
 	AUTOFREE char *folder = path_in(m->t->all->state, "templates");
 	struct asker asker = {.done = on_up};
 	struct agent *a;
-	int r = make_dir(folder, 0700, err);
+	int r = make_dir_synced(folder, 0700, err);
 
 	if (r == 0)
 		r = check_room(m, folder, err);

@@ -232,7 +232,7 @@ int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-static int sync_parent(const char *path)
+int sync_parent(const char *path)
 {
 	AUTOFREE char *dir = xstrdup(path);
 	char *slash = strrchr(dir, '/');
@@ -269,6 +269,18 @@ int make_dir(const char *path, int mode, struct err *err)
 	if (mkdir(path, (mode_t)mode) < 0 && errno != EEXIST)
 		return err_sys(err, "cannot create the folder %s", path);
 	return 0;
+}
+
+int make_dir_synced(const char *path, int mode, struct err *err)
+{
+	int r;
+
+	if (mkdir(path, (mode_t)mode) < 0)
+		return errno == EEXIST ? 0 : err_sys(err, "cannot create the folder %s", path);
+	r = sync_parent(path);
+	if (r < 0)
+		rmdir(path);
+	return r < 0 ? err_set(err, r, "cannot create the folder %s: %s", path, strerror(-r)) : 0;
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)

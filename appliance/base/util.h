@@ -94,6 +94,11 @@ int file_write_atomic(const char *path, const void *data, size_t len, int mode, 
 int write_all(int fd, const void *data, size_t len);
 /* mkdir -p for the last component only; an existing folder is fine. */
 int make_dir(const char *path, int mode, struct err *err);
+/* The same; a new one is still there after a power cut. */
+int make_dir_synced(const char *path, int mode, struct err *err);
+/* fsync of the folder that a file is in: its name, or that it has none, outlives a power cut. 0 or
+ * a negative errno. */
+int sync_parent(const char *path);
 /* Removes a file or a whole folder, without following links. A missing one is fine. */
 int remove_tree(const char *path, struct err *err);
 

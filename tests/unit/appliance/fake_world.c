@@ -137,6 +137,8 @@ int image_remove(const char *state, const char *id, struct err *err)
 	return image_get(state, id, &image, err);
 }
 
+#ifndef FAKE_HOST_ONLY /* else fake_machine.c has all this */
+
 /*
  * A disk: the name of the file it stands on, then a line for each write. All names are of one
  * length.
@@ -680,6 +682,8 @@ bool vm_stalled(const struct vm *vm)
 	(void)vm;
 	return false;
 }
+
+#endif
 
 unsigned fake_qemus(const char *state)
 {

@@ -27,7 +27,7 @@ static void on_up(void *data)
 	ups++;
 }
 
-static void on_down(void *data, const char *detail)
+static void on_down(void *data, const char *detail, int code)
 {
 	downs++;
 	snprintf(down_detail, sizeof(down_detail), "%s", detail);

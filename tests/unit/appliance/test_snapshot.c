@@ -63,6 +63,7 @@ static void test_publish(void **state)
 	assert_false(there(".new-sn_a", "."));
 	back = snapshot_read(folder, &err);
 	assert_non_null(back);
+	cJSON_SetNumberHelper(cJSON_GetObjectItem(m, "format"), SNAPSHOT_FORMAT);
 	assert_true(cJSON_Compare(m, back, true));
 	assert_true(snapshot_own_bytes(folder) > 0);
 
@@ -89,7 +90,9 @@ static void test_suspicion(void **state)
 	static const struct {
 		const char *from, *to;
 	} changes[] = {
-		{"\"format\":1", "\"format\":2"},
+		{"\"format\":1", "\"format\":2"}, /* which has a sum */
+		{"\"format\":1", "\"format\":3"},
+		{"\"format\":1", "\"format\":1,\"sum\":\"" HEX "\""},
 		{"d_a", "d_../../x"},
 		{"d_a", "x"},
 		{"m_a", "../m"},
