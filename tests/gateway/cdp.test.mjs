@@ -77,6 +77,13 @@ function sites() {
   return new Promise((r) => server.listen(0, '127.0.0.1', () => r({ server, files, url: `http://one.test:${server.address().port}` })));
 }
 
+const PATIENCE_MS = 120000; // the libraries' own is 30 s, which a busy machine may need for one page
+async function connectOver(url, options) {
+  const b = await chromium.connectOverCDP(url, { timeout: PATIENCE_MS, ...options });
+  b.contexts()[0].setDefaultTimeout(PATIENCE_MS);
+  return b;
+}
+
 describe('with a real Chromium', { skip: noChromium }, () => {
   let w, browser, site, api, fetchBack;
   const file = Buffer.concat([Buffer.from('begin '), randomBytes(3 << 20), Buffer.from(' end')]);
@@ -115,7 +122,7 @@ describe('with a real Chromium', { skip: noChromium }, () => {
   }
 
   test('Playwright by URL: log in, pop-up, iframe, upload over 1 MiB, download', async () => {
-    const b = await chromium.connectOverCDP(`http://${api}?token=agent-token`);
+    const b = await connectOver(`http://${api}?token=agent-token`);
     const page = await playwrightFlow(b, 'ada');
     await page.setInputFiles('input[type=file]', { name: 'big.bin', mimeType: 'application/octet-stream', buffer: file });
     await page.click('#send');
@@ -150,7 +157,7 @@ describe('with a real Chromium', { skip: noChromium }, () => {
   test('Playwright by ws URL and by header', async () => {
     for (const [url, options] of [[`ws://${api}/cdp?token=agent-token`], [`http://${api}`, { headers: { authorization: 'Bearer agent-token' } }],
       [`ws://${api}/cdp`, { headers: { authorization: 'Bearer agent-token' } }]]) {
-      const b = await chromium.connectOverCDP(url, options);
+      const b = await connectOver(url, options);
       const page = await playwrightFlow(b, 'bob');
       await page.close();
       await b.close();
@@ -158,10 +165,11 @@ describe('with a real Chromium', { skip: noChromium }, () => {
   });
 
   test('Playwright makes a context of its own, with route and binding', async () => {
-    const b = await chromium.connectOverCDP(`ws://${api}/cdp?token=agent-token`);
+    const b = await connectOver(`ws://${api}/cdp?token=agent-token`);
     const c = await b.newContext({ viewport: { width: 700, height: 500 } });
+    c.setDefaultTimeout(PATIENCE_MS);
     const page = await c.newPage();
-    await page.route('**/faked', (r) => r.fulfill({ contentType: 'text/html', body: `<title>fake</title>${'x'.repeat(2 << 20)}` }));
+    await page.route('**/faked', (r) => r.fulfill({ contentType: 'text/html', body: `<title>fake</title><!--${'x'.repeat(2 << 20)}-->` })); // which is not laid out
     await page.exposeBinding('ask', () => 42);
     await page.goto(`${site.url}/faked`);
     assert.equal(await page.title(), 'fake');
@@ -174,11 +182,12 @@ describe('with a real Chromium', { skip: noChromium }, () => {
 
   async function puppeteerFlow(b) {
     const page = await b.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     await page.goto(site.url);
     await page.type('input[name=user]', 'carol');
     await Promise.all([page.waitForNavigation(), page.click('form button')]);
     assert.equal(await page.$eval('#who', (e) => e.textContent), 'carol');
-    const target = b.waitForTarget((t) => t.url().endsWith('/popup'));
+    const target = b.waitForTarget((t) => t.url().endsWith('/popup'), { timeout: PATIENCE_MS });
     await page.click('#pop');
     const popup = await (await target).page();
     await popup.close();
