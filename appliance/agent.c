@@ -27,6 +27,17 @@ static void on_egress_timer(void *data)
 	agents_egress_flush(data);
 }
 
+static int load_use(struct agent *a, struct err *err)
+{
+	struct store *s = a->all->o.store;
+	int r = store_policy_get(s, a->rec.id, &a->policy, err);
+
+	if (r == 0)
+		r = policy_complete(a->policy, err);
+	return r < 0 ? err_context(err, "agent %s", a->rec.id)
+		     : store_usage_get(s, a->rec.id, &a->usage, err);
+}
+
 int agents_new(struct agents **ret, const struct agents_options *o, struct err *err)
 {
 	struct agents *all = xcalloc(1, sizeof(*all));
@@ -40,7 +51,7 @@ int agents_new(struct agents **ret, const struct agents_options *o, struct err *
 	all->egress_timer = watch_timer_new(o->loop, on_egress_timer, all);
 	r = store_agents(o->store, load_agent, all, err);
 	for (struct agent *a = all->first; a && r == 0; a = a->next)
-		r = store_policy_get(o->store, a->rec.id, &a->policy, err);
+		r = load_use(a, err);
 	if (r < 0) {
 		agents_free(all);
 		return r;
@@ -54,6 +65,7 @@ void agents_free(struct agents *all)
 	if (!all)
 		return;
 	agents_egress_flush(all);
+	agents_usage_save(all);
 	agents_connect_cancel(all);
 	while (all->first)
 		agent_free(all->first);
@@ -240,6 +252,8 @@ cJSON *agent_json(struct agent *a)
 		cJSON_AddNullToObject(o, "port");
 	cJSON_AddItemToObject(o, "policy", cJSON_Duplicate(json_get(a->policy, "rules"), true));
 	cJSON_AddStringToObject(o, "policy_mode", json_str(a->policy, "mode", ""));
+	cJSON_AddItemToObject(o, "limits", cJSON_Duplicate(json_get(a->policy, "limits"), true));
+	cJSON_AddItemToObject(o, "usage", agent_usage(a));
 	if (a->link && policy_link_stats(a->link))
 		cJSON_AddItemToObject(
 			o, "policy_stats", cJSON_Duplicate(policy_link_stats(a->link), true));
@@ -317,6 +331,7 @@ int agent_policy_set(struct agent *a, const cJSON *policy, const char *by,
 		streq(json_str(policy, "mode", ""), "learn")
 			? "; it learns: every public name is allowed"
 			: "");
+	agent_limits_look(a);
 	/* One that is being woken has a berth-policy with no rule until it is ready. */
 	if (!a->link || a->woke || agent_sleeps(a)) {
 		done(data, NULL);

@@ -84,6 +84,8 @@ const cJSON *agent_policy(const struct agent *a);
 /* Keeps the policy (copied, in its normal form) and puts it in force; done is told. */
 int agent_policy_set(struct agent *a, const cJSON *policy, const char *by,
 	void (*done)(void *data, const struct err *err), void *data, struct err *err);
+/* What it has used: `{bytes_per_run, bytes_per_day, limited}`; the caller's. */
+cJSON *agent_usage(struct agent *a);
 /* Writes the decisions that wait to be written together. */
 void agents_egress_flush(struct agents *all);
 

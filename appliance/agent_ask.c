@@ -92,6 +92,8 @@ int agent_ask(struct agent *a, enum agent_input ask, const char *by, const struc
 	bool asleep = a->phase == PHASE_SUSPENDED;
 	int r = may_ask(a, ask, err);
 
+	if (r == 0 && ask == INPUT_START)
+		r = agent_limits_let_wake(a, err);
 	if (r == 0)
 		r = want(a, ask, err);
 	if (r < 0)

@@ -2,6 +2,7 @@
 #include "agent_priv.h"
 #include "agent_save.h"
 #include "json.h"
+#include "limit.h"
 #include "paths.h"
 #include "policy.h"
 #include "snapshot.h"
@@ -176,20 +177,28 @@ static int check_origin(struct agents *all, const struct agent_origin *o, struct
 }
 
 /*
- * What a fork may reach: what its origin might, or what `allow` says. It enforces, whatever its
- * origin did. Snapshots of earlier versions have only the rules.
+ * What a new agent may reach: what its origin (a snapshot's policy, or NULL) might, with the rules
+ * and limits that args give. It enforces, whatever its origin did. Snapshots of earlier versions
+ * have only the rules.
  */
-static cJSON *origin_policy(const cJSON *origin, const cJSON *args, struct err *err)
+static cJSON *first_policy(
+	const struct agents *all, const cJSON *args, const cJSON *origin, struct err *err)
 {
-	const cJSON *allow = json_get(args, "allow");
+	const cJSON *allow = json_get(args, "allow"),
+		    *rules = cJSON_IsArray(origin) ? origin : json_get(origin, "rules");
+	struct limits limits = all->o.config->limits;
 	cJSON *wish, *made;
+	int r = limit_change(&limits, json_get(origin, "limits"), err);
 
-	if (allow || !cJSON_IsObject(origin))
-		return policy_with_rules(
-			allow ? allow : origin, !allow || json_bool(args, "force", false), err);
-	wish = cJSON_Duplicate(origin, true);
-	cJSON_DeleteItemFromObjectCaseSensitive(wish, "mode");
-	made = policy_make(wish, origin, err);
+	if (r == 0)
+		r = limit_change(&limits, json_get(args, "limits"), err);
+	if (r < 0)
+		return NULL;
+	wish = cJSON_CreateObject();
+	cJSON_AddItemToObject(wish, "rules", cJSON_Duplicate(allow ? allow : rules, true));
+	cJSON_AddItemToObject(wish, "limits", limit_json(&limits));
+	cJSON_AddBoolToObject(wish, "force", !allow || json_bool(args, "force", false));
+	made = policy_make(wish, allow ? NULL : origin, err);
 	cJSON_Delete(wish);
 	return made;
 }
@@ -215,7 +224,7 @@ int agent_fork(struct agents *all, const struct agent_origin *o, const cJSON *ar
 		r = agent_check_idle(args, err);
 	if (r == 0)
 		r = check_origin(all, o, err);
-	policy = r < 0 ? NULL : origin_policy(json_get(o->manifest, "policy"), args, err);
+	policy = r < 0 ? NULL : first_policy(all, args, json_get(o->manifest, "policy"), err);
 	if (!policy)
 		return r < 0 ? r : -EINVAL;
 	fill_new(&rec, json_bool(args, "start", true));
@@ -261,9 +270,7 @@ int agent_create(struct agents *all, const cJSON *args, const char *by, const st
 
 	if (r == 0 && json_get(args, "from"))
 		return create_from(all, args, by, asker, err);
-	policy = r < 0 ? NULL
-		       : policy_with_rules(
-				 json_get(args, "allow"), json_bool(args, "force", false), err);
+	policy = r < 0 ? NULL : first_policy(all, args, NULL, err);
 	if (!policy)
 		return r < 0 ? r : -EINVAL;
 	r = fill_record(all, args, &rec, err);

@@ -84,8 +84,10 @@ static void told_upstream(struct agent *a, const cJSON *event)
 
 void agent_policy_told(struct agent *a, const char *type, const cJSON *event)
 {
-	if (streq(type, "upstream") &&
-		json_check(event, upstream_members, ARRAY_SIZE(upstream_members), NULL) == 0)
+	if (streq(type, "usage"))
+		agent_usage_told(a, event);
+	else if (streq(type, "upstream") &&
+		 json_check(event, upstream_members, ARRAY_SIZE(upstream_members), NULL) == 0)
 		told_upstream(a, event);
 	else
 		log_warning("%s: an event of berth-policy is refused", a->rec.name);

@@ -2,8 +2,9 @@
  * Agents that nobody uses are suspended, if their record says so; what can be done for those that
  * run (agent_merge.c) is begun.
  *
- * One timer looks at all of them. Somebody uses an agent by asking for it (agent_touch: the gateway
- * says so while clients send, and while a command runs). What the guest does by itself is not use.
+ * One timer looks at all of them, and at their limits (agent_limits.c). Somebody uses an agent by
+ * asking for it (agent_touch: the gateway says so while clients send, and while a command runs).
+ * What the guest does by itself is not use.
  */
 #include "agent_priv.h"
 #include "log.h"
@@ -38,6 +39,8 @@ void agents_look_for_idle(void *data)
 		next = a->next;
 		look(a, now);
 		agent_merge_look(a);
+		agent_limits_look(a);
 	}
+	agents_usage_save(all);
 	watch_timer_start(all->idle_timer, LOOK_MS);
 }

@@ -31,6 +31,9 @@ struct agent {
 	struct agent *next;
 	struct agent_record rec;
 	cJSON *policy; /* as it should be in force */
+	struct usage_record usage;
+	bool usage_changed; /* since it was written down */
+	cJSON *budget;      /* as berth-policy was told */
 	enum agent_phase phase;
 	struct vm *vm;
 	unsigned vm_memory_mib, vm_cpus; /* of it: the record may say otherwise for the next boot */
@@ -112,6 +115,18 @@ __attribute__((format(printf, 4, 5))) void agent_event(
 int agent_check_labels(const cJSON *labels, struct err *err);
 int agent_check_on_crash(const char *text, struct err *err);
 int agent_check_idle(const cJSON *args, struct err *err);
+
+/* agent_limits.c */
+/* What the berth-policy of that instance may let through: the arguments of its budget.set, the
+ * caller's. */
+cJSON *agent_budget(struct agent *a, const char *instance);
+/* A usage event of berth-policy: not checked. */
+void agent_usage_told(struct agent *a, const cJSON *event);
+/* Does what the limits ask for now: tells, suspends, wakes, sends another budget. */
+void agent_limits_look(struct agent *a);
+/* 409 limit-reached where it sleeps because of a limit. */
+int agent_limits_let_wake(const struct agent *a, struct err *err);
+void agents_usage_save(struct agents *all);
 
 /* agent_run.c */
 void agent_add_asker(struct agent *a, enum agent_input ask, const struct asker *asker);

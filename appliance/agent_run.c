@@ -243,10 +243,15 @@ static void on_policy_error(void *data, const char *detail)
 	agent_event(data, "policy.error", NULL, "%.400s", detail);
 }
 
+static cJSON *on_policy_hello(void *data, const char *instance)
+{
+	return agent_budget(data, instance);
+}
+
 void agent_start_policy(struct agent *a)
 {
-	static const struct policy_callbacks cb = {
-		on_policy_up, on_policy_down, on_policy_egress, on_policy_told, on_policy_error};
+	static const struct policy_callbacks cb = {on_policy_up, on_policy_down, on_policy_egress,
+		on_policy_told, on_policy_error, on_policy_hello};
 	char networks[CONFIG_LIST_MAX * 20];
 	const struct policy_spec spec = {.state = a->all->state,
 		.id = a->rec.id,
@@ -759,6 +764,7 @@ void agent_free(struct agent *a)
 	policy_link_free(a->link);
 	watch_timer_free(a->timer);
 	cJSON_Delete(a->policy);
+	cJSON_Delete(a->budget);
 	agent_record_done(&a->rec);
 	free(a);
 }

@@ -156,6 +156,14 @@ cli_run_fn cli_create, cli_update, cli_ls, cli_show, cli_start, cli_stop, cli_re
 cli_run_fn cli_suspend, cli_resume, cli_snapshot, cli_snapshots, cli_restore, cli_fork,
 	cli_snapshot_rm;
 cli_run_fn cli_cdp, cli_open, cli_screenshot, cli_port, cli_exec, cli_cp;
+/* cli_limit.c: the limits of a policy, all of them as KEY=VALUE, or as comments those that are not
+ * the default. */
+void cli_print_limits(const cJSON *policy, bool all);
+/* Those that are not the default, as a member of an agent is shown. */
+void cli_show_limits(const cJSON *limits);
+/* "KEY=VALUE" into body's member `limits`. */
+int cli_add_limit(cJSON *body, const char *word, struct err *err);
+int cli_policy_limit(struct cli *c, const char *path, struct err *err);
 cli_run_fn cli_token_create, cli_token_ls, cli_token_revoke, cli_policy, cli_log, cli_events;
 cli_run_fn cli_completion, cli_help, cli_version;
 

@@ -73,6 +73,8 @@ static int fill_create(const struct cli *c, cJSON *body, struct err *err)
 	/* Without a rule of its own it has those of its snapshot. */
 	if (!cli_option(c, "from") || cli_option(c, "allow"))
 		r = r < 0 ? r : add_rules(c, body, err);
+	for (size_t i = 0; r == 0 && (text = cli_nth(c, "limit", i)); i++)
+		r = cli_add_limit(body, text, err);
 	return r < 0 ? r : add_labels(c, body, err);
 }
 
@@ -233,6 +235,8 @@ static void print_agent(const cJSON *agent)
 	cJSON_ArrayForEach (m, agent) {
 		if (cJSON_IsArray(m)) {
 			print_list(m);
+		} else if (streq(m->string, "limits")) {
+			cli_show_limits(m);
 		} else if (streq(m->string, "urls")) {
 			print_urls(agent);
 		} else if (streq(m->string, "memory_bytes") || streq(m->string, "disk_bytes")) {

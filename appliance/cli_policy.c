@@ -19,6 +19,7 @@ static void print_policy(const char *name, const cJSON *v)
 	cJSON_ArrayForEach (rule, rules) {
 		cli_print("%s", cJSON_IsString(rule) ? rule->valuestring : "?");
 	}
+	cli_print_limits(v, false);
 	if (cJSON_GetArraySize(rules) == 0 && !learns)
 		fprintf(stderr, "%s reaches nothing; `berth policy %s allow RULE` changes that\n",
 			name, name);
@@ -316,6 +317,8 @@ int cli_policy(struct cli *c, struct err *err)
 		return change_mode(c, path, err);
 	if (streq(action, "why"))
 		return why(c, err);
+	if (streq(action, "limit"))
+		return cli_policy_limit(c, path, err);
 	if (c->n_args > 2)
 		return cli_usage_error(
 			err, "`berth policy %s %s` takes no rules", c->args[0], action);

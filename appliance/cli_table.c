@@ -90,6 +90,8 @@ const struct cli_command cli_commands[] = {
 				"example.com:8443; `berth help policy` tells more",
 				true},
 			{"force", 0, NULL, "take rules that open more than they seem to"},
+			{"limit", 0, "KEY=VALUE",
+				"how much it may use of the network: see berth policy", true},
 			{"label", 0, "K=V", "a label of your own", true},
 			{"on-crash", 0, "WHAT",
 				"when the machine crashes or hangs: restart (default) or stop",
@@ -244,16 +246,22 @@ const struct cli_command cli_commands[] = {
 		"A rule that would do nothing, or open more than it seems to, is refused; --force "
 		"takes the latter. In mode learn every public name is allowed and logged; deny "
 		"RULE still holds. suggest makes rules of what was asked for; why tells what would "
-		"become of a connection to HOST[:PORT], and which rule or command decides it.",
+		"become of a connection to HOST[:PORT], and which rule or command decides it.\n\n"
+		"limit KEY=VALUE... says how much it may use: bandwidth_up and bandwidth_down "
+		"(bytes a second), connections, connections_per_second, dns_per_second, "
+		"bytes_per_run, bytes_per_day; a VALUE may end in K, M, G or T, and none takes "
+		"the limit away. on_limit=refuse or suspend is what happens when a number of "
+		"bytes is used up.",
 		{{"NAME", CLI_AGENT},
 			{"ACTION", CLI_WORDS, true, false,
-				"show allow deny remove mode log why suggest", "presets"},
+				"show allow deny remove mode limit log why suggest", "presets"},
 			{"RULE", CLI_NOTHING, true, true}},
 		{{"force", 0, NULL, "take rules that open more than they seem to"},
 			{"denied", 0, NULL, "log: only what was refused"},
 			{"follow", 'f', NULL, "log: go on as it happens"},
 			{"limit", 'n', "N", "log: the last N entries (default 100)"}},
-		{"berth policy demo", "berth policy demo allow '*.example.com' example.com",
+		{"berth policy demo limit bandwidth_down=1M",
+			"berth policy demo allow '*.example.com' example.com",
 			"berth policy demo log --denied", "berth policy demo why example.com:22"},
 		false, cli_policy},
 

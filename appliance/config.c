@@ -125,6 +125,23 @@ static int parse_networks(const struct key *k, const char *value, void *at, stru
 	return r;
 }
 
+static int parse_limits(const struct key *k, const char *value, void *at, struct err *err)
+{
+	AUTOFREE char *copy = xstrdup(value);
+	cJSON *wish = cJSON_CreateObject();
+	char *save = NULL;
+	int r = 0;
+
+	for (char *word = strtok_r(copy, " ,\t", &save); word && r == 0;
+		word = strtok_r(NULL, " ,\t", &save))
+		r = limit_add_word(wish, word, err);
+	*(struct limits *)at = limit_default();
+	if (r == 0)
+		r = limit_change(at, wish, err);
+	cJSON_Delete(wish);
+	return r < 0 ? err_context(err, "'%s'", k->name) : 0;
+}
+
 static int parse_resolvers(const struct key *k, const char *value, void *at, struct err *err)
 {
 	const char *row = at;
@@ -205,6 +222,9 @@ static const struct key keys[] = {
 	{"policy", "private_networks", AT(private_networks), parse_networks, 0, 20, "",
 		"networks that are not public and that agents may reach all the same, by names "
 		"their rules allow"},
+	{"policy", "limits", AT(limits), parse_limits, 0, 0, "",
+		"how much a new agent may use of the network: KEY=VALUE words, as in berth policy "
+		"NAME limit"},
 	{"policy", "resolvers", AT(resolvers), parse_resolvers, 0, 64, "",
 		"name servers to ask for agents (ADDRESS or ADDRESS:PORT); empty: the host's"},
 	{"policy", "upstream_proxy", AT(upstream_proxy), parse_proxy, 0, 300, "",

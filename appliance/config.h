@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "err.h"
+#include "limit.h"
 
 #define CONFIG_LIST_MAX 16
 #define CONFIG_RESOLVERS_MAX 3
@@ -29,6 +30,7 @@ struct config {
 	char private_networks[CONFIG_LIST_MAX][20];
 	char resolvers[CONFIG_LIST_MAX][64]; /* name servers, "" ends the list; none: the host's */
 	char upstream_proxy[300];            /* "http://HOST:PORT", "socks5://HOST:PORT", or "" */
+	struct limits limits;                /* of a new agent that does not say */
 	unsigned upstream_proxy_names;       /* it is given names, not addresses */
 	char upstream_proxy_auth_file[256];  /* "user:password"; below STATE if not absolute */
 };

@@ -31,6 +31,7 @@ static const struct json_member args_agent_create[] = {
 	{"on_crash", JSON_STRING, false, 0, 100},
 	{"start", JSON_BOOL, false, NO_BOUNDS},
 	{"from", JSON_STRING, false, 1, 79},
+	{"limits", JSON_OBJECT, false, NO_BOUNDS},
 	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
 };
 static const struct json_member args_agent_snapshot[] = {

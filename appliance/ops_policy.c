@@ -13,8 +13,13 @@ void op_policy_get(struct daemon *d, struct request *r)
 {
 	struct agent *a = op_agent(d, r);
 
-	if (a)
-		request_ok(r, cJSON_Duplicate(agent_policy(a), true), -1);
+	cJSON *o;
+
+	if (!a)
+		return;
+	o = cJSON_Duplicate(agent_policy(a), true);
+	cJSON_AddItemToObject(o, "usage", agent_usage(a));
+	request_ok(r, o, -1);
 }
 
 /* The answer is made when the policy is kept; it goes out when it is in force. */

@@ -1,6 +1,7 @@
 /* What an agent may reach, as one JSON object: made, checked and changed. */
 #include "policy.h"
 #include "json.h"
+#include "limit.h"
 #include "log.h"
 #include "presets.h"
 #include "ruleset.h"
@@ -50,15 +51,27 @@ static int refuse(struct err *err, const char *type)
 	return err_type(err, 400, type);
 }
 
-/* The limits of what an agent may use of the network, in their normal form; NULL and err. */
-static cJSON *normal_limits(const cJSON *limits, struct err *err)
+/* The limits of what an agent may use of the network, in their normal form: `now` (NULL: the
+ * defaults) with the change. NULL and err. */
+static cJSON *normal_limits(const cJSON *now, const cJSON *change, struct err *err)
 {
-	if (limits && limits->child) {
-		err_set(err, EINVAL, "there is no limit '%.40s'", limits->child->string);
-		refuse(err, "invalid-request");
-		return NULL;
-	}
-	return cJSON_CreateObject();
+	struct limits l = limit_default();
+	int r = limit_change(&l, now, err);
+
+	if (r == 0)
+		r = limit_change(&l, change, err);
+	return r < 0 ? NULL : limit_json(&l);
+}
+
+int policy_complete(cJSON *policy, struct err *err)
+{
+	cJSON *limits = normal_limits(json_get(policy, "limits"), NULL, err);
+
+	if (!limits)
+		return -EINVAL;
+	cJSON_DeleteItemFromObjectCaseSensitive(policy, "limits");
+	cJSON_AddItemToObject(policy, "limits", limits);
+	return 0;
 }
 
 static bool opens_the_web(const struct rule *r)
@@ -204,21 +217,21 @@ static int check_new(const cJSON *policy, const cJSON *before, bool force, struc
 	return r;
 }
 
-/* What of the policy there was before, or NULL: rules that need no look. */
-static cJSON *make(const char *mode, const cJSON *rules, const cJSON *limits, const cJSON *before,
+/* limits: normal, taken; NULL: err says why there are none. before: rules that were there, or NULL:
+ * they need no look. */
+static cJSON *make(const char *mode, const cJSON *rules, cJSON *limits, const cJSON *before,
 	bool force, struct err *err)
 {
-	cJSON *o, *normal = normal_rules(rules, err),
-		  *limited = normal ? normal_limits(limits, err) : NULL;
+	cJSON *o, *normal = limits ? normal_rules(rules, err) : NULL;
 
-	if (!limited) {
-		cJSON_Delete(normal);
+	if (!normal) {
+		cJSON_Delete(limits);
 		return NULL;
 	}
 	o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "mode", mode);
 	cJSON_AddItemToObject(o, "rules", normal);
-	cJSON_AddItemToObject(o, "limits", limited);
+	cJSON_AddItemToObject(o, "limits", limits);
 	if (check_presets(normal, err) == 0 && check_new(o, before, force, err) == 0)
 		return o;
 	cJSON_Delete(o);
@@ -227,19 +240,14 @@ static cJSON *make(const char *mode, const cJSON *rules, const cJSON *limits, co
 
 cJSON *policy_nothing(void)
 {
-	return make("enforce", NULL, NULL, NULL, false, NULL);
-}
-
-cJSON *policy_with_rules(const cJSON *rules, bool force, struct err *err)
-{
-	return make("enforce", rules, NULL, NULL, force, err);
+	return make("enforce", NULL, normal_limits(NULL, NULL, NULL), NULL, false, NULL);
 }
 
 cJSON *policy_make(const cJSON *wish, const cJSON *now, struct err *err)
 {
 	return make(json_str(wish, "mode", "enforce"), json_get(wish, "rules"),
-		json_get(wish, "limits"), json_get(now, "rules"), json_bool(wish, "force", false),
-		err);
+		normal_limits(NULL, json_get(wish, "limits"), err), json_get(now, "rules"),
+		json_bool(wish, "force", false), err);
 }
 
 static int index_of(const cJSON *rules, const char *text)
@@ -286,7 +294,7 @@ static int take_out(cJSON *rules, const char *text, const char *agent, struct er
 cJSON *policy_changed(const cJSON *now, const cJSON *change, const char *agent, struct err *err)
 {
 	cJSON *rules = cJSON_Duplicate(json_get(now, "rules"), true), *changed = NULL;
-	const cJSON *one, *limits = json_get(change, "limits");
+	const cJSON *one;
 	int r = 0;
 
 	cJSON_ArrayForEach (one, json_get(change, "remove")) {
@@ -305,8 +313,8 @@ cJSON *policy_changed(const cJSON *now, const cJSON *change, const char *agent, 
 	}
 	if (r == 0)
 		changed = make(json_str(change, "mode", json_str(now, "mode", "enforce")), rules,
-			limits ? limits : json_get(now, "limits"), json_get(now, "rules"),
-			json_bool(change, "force", false), err);
+			normal_limits(json_get(now, "limits"), json_get(change, "limits"), err),
+			json_get(now, "rules"), json_bool(change, "force", false), err);
 	cJSON_Delete(rules);
 	return changed;
 }

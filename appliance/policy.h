@@ -24,13 +24,13 @@ cJSON *policy_nothing(void);
 /* wish: any of `rules`, `mode`, `limits`, `force`; what is absent is as in policy_nothing. now: the
  * policy that it replaces, or NULL. */
 cJSON *policy_make(const cJSON *wish, const cJSON *now, struct err *err);
-/* With these rules (an array of texts, or NULL) and everything else as in policy_nothing. */
-cJSON *policy_with_rules(const cJSON *rules, bool force, struct err *err);
 /*
- * now with a change: `remove` takes rules out, `allow` and `deny` add some, `mode` and `limits`
- * replace theirs; `force`. agent is its name, for errors.
+ * now with a change: `remove` takes rules out, `allow` and `deny` add some, `mode` replaces its
+ * own, `limits` those that it names; `force`. agent is its name, for errors.
  */
 cJSON *policy_changed(const cJSON *now, const cJSON *change, const char *agent, struct err *err);
+/* Adds what one that an earlier version kept lacks. */
+int policy_complete(cJSON *policy, struct err *err);
 
 /* The object with the rules of its presets. One that cannot be read has none, which is logged. */
 cJSON *policy_to_send(const cJSON *policy);

@@ -7,7 +7,7 @@
  * in ANSWER_MS is killed with its whole session and replaced after a backoff. Nobody has to close
  * anything meanwhile: a namespace without its relay has no way out.
  *
- *     connect/spawn -> hello -> upstream.set, policy.set -> up -> (death) -> wait -> spawn …
+ *     connect/spawn -> hello -> budget, upstream, policy.set -> up -> (death) -> wait -> spawn …
  */
 #include "policy_link.h"
 #include "ctl.h"
@@ -40,7 +40,14 @@
 
 /* Fixed ids of requests; those of policy.set for which somebody waits count up from ID_POLICY.
  */
-enum { ID_HELLO = 1, ID_FIRST_POLICY = 2, ID_STATS = 3, ID_UPSTREAM = 4, ID_POLICY = 16 };
+enum {
+	ID_HELLO = 1,
+	ID_FIRST_POLICY = 2,
+	ID_STATS = 3,
+	ID_UPSTREAM = 4,
+	ID_BUDGET = 5,
+	ID_POLICY = 16
+};
 
 enum link_state { LINK_DOWN, LINK_HELLO, LINK_POLICY, LINK_UP };
 
@@ -204,11 +211,11 @@ static int send_policy(struct policy_link *l, int64_t id)
 }
 
 /* After hello: what this process must know before anything else, then its agent's policy. */
-static int send_all(struct policy_link *l)
+static int send_all(struct policy_link *l, const char *instance)
 {
-	int r = 0;
+	int r = ask(l, ID_BUDGET, "budget.set", l->cb.hello(l->data, instance));
 
-	if (l->upstream)
+	if (r == 0 && l->upstream)
 		r = ask(l, ID_UPSTREAM, "upstream.set", cJSON_Duplicate(l->upstream, true));
 	return r < 0 ? r : send_policy(l, ID_FIRST_POLICY);
 }
@@ -248,7 +255,7 @@ static void on_answer(struct policy_link *l, int64_t id, cJSON *msg)
 	} else if (id == ID_HELLO && !error && l->phase == LINK_HELLO) {
 		l->phase = LINK_POLICY;
 		watch_timer_start(l->timer, ANSWER_MS);
-		l->broken = send_all(l) < 0;
+		l->broken = send_all(l, json_str(json_get(msg, "ok"), "instance", "")) < 0;
 	} else if (id == ID_FIRST_POLICY && !error && l->phase == LINK_POLICY) {
 		became_up(l);
 	} else if (id >= ID_POLICY) {
@@ -526,6 +533,12 @@ void policy_link_set(struct policy_link *l, const cJSON *policy, policy_done_fn 
 	err_type(&err, 429, "too-many-requests");
 	if (done)
 		done(data, l->phase >= LINK_POLICY ? &err : NULL);
+}
+
+void policy_link_budget(struct policy_link *l, const cJSON *budget)
+{
+	if (l->phase == LINK_UP)
+		ask(l, ID_BUDGET, "budget.set", cJSON_Duplicate(budget, true));
 }
 
 bool policy_link_is_up(const struct policy_link *l)

@@ -34,6 +34,9 @@ struct policy_callbacks {
 	void (*told)(void *data, const char *type, const cJSON *event);
 	/* It cannot do something: at a bounded rate. detail: from it, not checked. */
 	void (*error)(void *data, const char *detail);
+	/* A process of that instance is there: the arguments of its first budget.set, which are
+	 * taken. */
+	cJSON *(*hello)(void *data, const char *instance);
 };
 
 /* policy: the object (policy.h), copied. Adopts the process that policy.pid names, or starts one in
@@ -47,6 +50,8 @@ struct policy_link *policy_link_new(uv_loop_t *loop, const struct policy_spec *s
  */
 typedef void policy_done_fn(void *data, const struct err *err);
 void policy_link_set(struct policy_link *l, const cJSON *policy, policy_done_fn *done, void *data);
+/* Tells another budget (copied). */
+void policy_link_budget(struct policy_link *l, const cJSON *budget);
 bool policy_link_is_up(const struct policy_link *l);
 /* The last answer to `stats`, or NULL. */
 const cJSON *policy_link_stats(const struct policy_link *l);

@@ -70,6 +70,10 @@ static const char *const migrations[] = {
 	" 'limits', json('{}')) FROM agents;"
 	"DROP TABLE rules; ALTER TABLE agents DROP COLUMN mode;",
 	"ALTER TABLE agents ADD COLUMN next_layers TEXT NOT NULL DEFAULT '';",
+	"CREATE TABLE usage (agent TEXT PRIMARY KEY REFERENCES agents(id) ON DELETE CASCADE,"
+	" instance TEXT NOT NULL, counted INTEGER NOT NULL, life INTEGER NOT NULL,"
+	" run INTEGER NOT NULL, date INTEGER NOT NULL, day INTEGER NOT NULL,"
+	" limited TEXT NOT NULL, put_to_sleep INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 int sql_error(struct store *s, struct err *err, const char *what)

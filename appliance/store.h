@@ -78,6 +78,22 @@ int store_agents(struct store *s, void (*fn)(void *data, struct agent_record *r)
 int store_policy_set(struct store *s, const char *agent, const cJSON *policy, struct err *err);
 int store_policy_get(struct store *s, const char *agent, cJSON **ret, struct err *err);
 
+/* What an agent has used of the network. */
+struct usage_record {
+	char instance[64]; /* of the berth-policy that counts */
+	uint64_t counted;  /* bytes of its count that are in here */
+	unsigned life;     /* the agent's, in which run is used */
+	int64_t date;      /* days since 1970 in UTC, on which day is used */
+	uint64_t run, day; /* bytes both ways */
+	char limited[24];  /* the limit that is used up, "" for none */
+	bool put_to_sleep; /* because of it */
+};
+
+int store_usage_set(
+	struct store *s, const char *agent, const struct usage_record *u, struct err *err);
+/* Nothing kept yet is nothing used. */
+int store_usage_get(struct store *s, const char *agent, struct usage_record *ret, struct err *err);
+
 struct token_record {
 	char id[64], role[8], label[256];
 	char agent[64], agent_name[64];               /* "" for all agents; the name is only read */

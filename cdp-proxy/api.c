@@ -34,6 +34,7 @@ static const struct json_member create_members[] = {
 	{"start", JSON_BOOL, false, 0, 0},
 	{"from", JSON_STRING, false, 1, 79},
 	{"idle_suspend", JSON_INTEGER, false, 0, IDLE_MAX},
+	{"limits", JSON_OBJECT, false, 0, 0},
 };
 static const struct json_member update_members[] = {
 	{"labels", JSON_STRING_MAP, false, 0, 64},

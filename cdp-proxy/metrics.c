@@ -97,6 +97,8 @@ static const struct {
 	{"dns_denied", "berth_policy_dns_denied_total", "counter", "Those that were refused."},
 	{"connections", "berth_policy_connections_total", "counter",
 		"Connections that came to the relay."},
+	{"limited", "berth_policy_limited_total", "counter",
+		"Questions and connections refused by a limit."},
 	{"bytes_up", "berth_policy_bytes_up_total", "counter", "Bytes from the guest, let out."},
 	{"bytes_down", "berth_policy_bytes_down_total", "counter", "Bytes to the guest."},
 	{"dropped_packets", "berth_policy_dropped_packets_total", "counter",
@@ -132,7 +134,9 @@ static void add_head(struct buf *b, const char *name, const char *type, const ch
 void metrics_add_policies(struct buf *b, const cJSON *agents)
 {
 	static const char denied[] = "berth_policy_denied_total",
-			  learns[] = "berth_policy_learning";
+			  learns[] = "berth_policy_learning", limited[] = "berth_policy_used_up";
+	static const char *const usage[][2] = {{"bytes_per_run", "berth_policy_run_bytes"},
+		{"bytes_per_day", "berth_policy_day_bytes"}};
 	const cJSON *a, *reason;
 
 	for (size_t i = 0; i < ARRAY_SIZE(policy_counts); i++) {
@@ -150,6 +154,19 @@ void metrics_add_policies(struct buf *b, const cJSON *agents)
 		cJSON_ArrayForEach (reason, json_get(json_get(a, "policy_stats"), "denied_by")) {
 			add_sample(b, denied, json_str(a, "name", ""), reason->string, reason);
 		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(usage); i++) {
+		add_head(b, usage[i][1], "gauge", "Bytes both ways, over all its berth-policies.");
+		cJSON_ArrayForEach (a, agents) {
+			add_sample(b, usage[i][1], json_str(a, "name", ""), NULL,
+				json_get(json_get(a, "usage"), usage[i][0]));
+		}
+	}
+	add_head(b, limited, "gauge", "1 while a number of bytes is used up.");
+	cJSON_ArrayForEach (a, agents) {
+		buf_addf(b, "%s{agent=\"", limited);
+		add_label(b, json_str(a, "name", ""));
+		buf_addf(b, "\"} %d\n", cJSON_IsString(json_get(json_get(a, "usage"), "limited")));
 	}
 	add_head(b, learns, "gauge", "1 while the policy of an agent learns: every name is open.");
 	cJSON_ArrayForEach (a, agents) {

@@ -117,8 +117,8 @@ static void conn_close(struct conn *c, bool rude)
 			: c->learnt ? "no rule allows this name and port"
 				    : "");
 	c->state = CONN_CLOSED;
-	c->owner->parts->stats->bytes_up += c->up.total;
-	c->owner->parts->stats->bytes_down += c->down.total;
+	flow_end(&c->up);
+	flow_end(&c->down);
 	lookup_cancel(&c->lookup);
 	if (dial_cancel(&c->dial))
 		c->handles++;
@@ -593,10 +593,10 @@ static int original_destination(struct conn *c)
 	return pin_addr_possible(c->addr) ? 0 : -EIO;
 }
 
-static void set_up_flow(
-	struct conn *c, struct flow *f, uv_stream_t *from, void (*arrived)(struct flow *f))
+static void set_up_flow(struct conn *c, struct flow *f, uv_stream_t *from, struct pace *pace,
+	void (*arrived)(struct flow *f))
 {
-	flow_init(f, RELAY_BUFFER, from);
+	flow_init(f, RELAY_BUFFER, from, pace);
 	f->arrived = arrived;
 	f->failed = on_flow_failed;
 	f->moved = on_flow_moved;
@@ -617,8 +617,8 @@ struct conn *conn_accept(struct conn_owner *owner, uv_stream_t *listener)
 	c->dial.done = on_dialled;
 	c->dial.closed = on_dial_closed;
 	uv_tcp_init(parts->loop, &c->guest);
-	set_up_flow(c, &c->up, (uv_stream_t *)&c->guest, on_guest_data);
-	set_up_flow(c, &c->down, NULL, on_server_data);
+	set_up_flow(c, &c->up, (uv_stream_t *)&c->guest, &parts->meter->up, on_guest_data);
+	set_up_flow(c, &c->down, NULL, &parts->meter->down, on_server_data);
 	c->guest.data = &c->up;
 	parts->stats->connections++;
 	if (uv_accept(listener, (uv_stream_t *)&c->guest) < 0 || original_destination(c) < 0) {
@@ -634,8 +634,12 @@ struct conn *conn_accept(struct conn_owner *owner, uv_stream_t *listener)
 	return c;
 }
 
-void conn_refuse(struct conn *c, const char *reason)
+void conn_cut(struct conn *c, const char *reason)
 {
-	if (c->state != CONN_CLOSED)
-		conn_deny(c, reason);
+	if (c->state == CONN_CLOSED)
+		return;
+	c->owner->parts->stats->denied++;
+	report(c, false, reason);
+	c->rule[0] = 0;
+	conn_close(c, true);
 }

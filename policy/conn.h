@@ -18,8 +18,8 @@ struct conn *conn_accept(struct conn_owner *owner, uv_stream_t *listener);
 void conn_tick(struct conn *c, uint64_t now);
 /* Cuts it if the rules do not allow it any more. */
 void conn_recheck(struct conn *c);
-/* Ends one that was just accepted. */
-void conn_refuse(struct conn *c, const char *reason);
+/* Ends it with a reset, whatever it is doing. */
+void conn_cut(struct conn *c, const char *reason);
 /* The relay's list. */
 struct conn **conn_next(struct conn *c);
 

@@ -28,6 +28,7 @@ struct control {
 	struct control_ops ops;
 	struct link *link; /* NULL: nobody is connected */
 	uint64_t number;   /* of the link */
+	char instance[64]; /* tells this process's count of bytes from any other's */
 };
 
 struct control_request {
@@ -107,6 +108,7 @@ static void op_hello(struct control *c, struct control_request *r)
 
 	cJSON_AddNumberToObject(ok, "version", CTL_VERSION);
 	cJSON_AddNumberToObject(ok, "pid", getppid());
+	cJSON_AddStringToObject(ok, "instance", c->instance);
 	control_answer(r, ok);
 }
 
@@ -126,6 +128,23 @@ static void op_policy_set(struct control *c, struct control_request *r, const cJ
 		control_refuse(r, &err);
 	else
 		c->ops.policy_set(c->ops.data, args, r);
+}
+
+static const struct json_member budget_members[] = {
+	{"bytes", JSON_INTEGER, false, 0, INT64_C(1) << 52},
+	{"limit", JSON_STRING, false, 1, 40},
+};
+
+static void op_budget_set(struct control *c, struct control_request *r, const cJSON *args)
+{
+	int64_t bytes = json_int(args, "bytes", -1);
+	struct err err;
+
+	if (json_check(args, budget_members, ARRAY_SIZE(budget_members), &err) < 0)
+		control_refuse(r, &err);
+	else
+		c->ops.budget_set(c->ops.data, bytes < 0 ? UINT64_MAX : (uint64_t)bytes,
+			json_str(args, "limit", ""), r);
 }
 
 static void on_message(void *data, cJSON *msg, int fd)
@@ -149,6 +168,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		op_policy_set(c, r, json_get(msg, "args"));
 	} else if (streq(op, "upstream.set")) {
 		c->ops.upstream_set(c->ops.data, json_get(msg, "args"), r);
+	} else if (streq(op, "budget.set")) {
+		op_budget_set(c, r, json_get(msg, "args"));
 	} else if (streq(op, "stats")) {
 		c->ops.stats(c->ops.data, r);
 	} else {
@@ -201,6 +222,7 @@ struct control *control_new(uv_loop_t *loop, int listener, const struct control_
 	c->loop = loop;
 	c->fd = listener;
 	c->ops = *ops;
+	make_id("", c->instance);
 	uv_poll_init(loop, &c->listener, listener);
 	uv_poll_start(&c->listener, UV_READABLE, on_connection);
 	return c;

@@ -15,6 +15,9 @@ struct control_ops {
 	/* policy: checked for shape only, valid during the call. */
 	void (*policy_set)(void *data, const cJSON *policy, struct control_request *r);
 	void (*upstream_set)(void *data, const cJSON *args, struct control_request *r);
+	/* bytes of this process's life, UINT64_MAX: no budget. */
+	void (*budget_set)(
+		void *data, uint64_t bytes, const char *limit, struct control_request *r);
 	void (*stats)(void *data, struct control_request *r);
 	void *data;
 };

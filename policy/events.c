@@ -286,3 +286,13 @@ void events_health(struct events *e, enum health part, bool up, const char *deta
 	cJSON_AddStringToObject(o, "detail", detail);
 	send_event(e, o);
 }
+
+void events_usage(struct events *e, uint64_t up, uint64_t down)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "type", "usage");
+	cJSON_AddNumberToObject(o, "bytes_up", (double)up);
+	cJSON_AddNumberToObject(o, "bytes_down", (double)down);
+	send_event(e, o);
+}

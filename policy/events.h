@@ -37,6 +37,8 @@ void events_egress(struct events *e, const struct egress *entry);
 void events_health(struct events *e, enum health part, bool up, const char *detail);
 /* {reason: how often something was denied for it}, over the life of the process. */
 cJSON *events_denied_by(const struct events *e);
+/* Bytes that went through in the process's life. */
+void events_usage(struct events *e, uint64_t up, uint64_t down);
 /* A failure. What has the same fmt, which is kept, is of one kind. */
 __attribute__((format(printf, 2, 3))) void events_error(struct events *e, const char *fmt, ...);
 

@@ -4,12 +4,26 @@
 
 #include <string.h>
 
-void flow_init(struct flow *f, size_t size, uv_stream_t *from)
+static void on_turn(struct pacer *p)
+{
+	struct flow *f = CONTAINER_OF(p, struct flow, pacer);
+
+	if (flow_start(f) < 0)
+		f->failed(f);
+}
+
+void flow_init(struct flow *f, size_t size, uv_stream_t *from, struct pace *pace)
 {
 	*f = (struct flow){.size = size, .from = from};
+	pacer_init(&f->pacer, pace, on_turn);
 	f->data = xmalloc(size);
 	f->write.data = f;
 	f->shutdown.data = f;
+}
+
+void flow_end(struct flow *f)
+{
+	pacer_leave(&f->pacer);
 }
 
 void flow_done(struct flow *f)
@@ -32,7 +46,15 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
 {
 	struct flow *f = flow_of((uv_stream_t *)handle);
 
-	*ret = uv_buf_init((char *)f->data + f->len, (unsigned)(f->size - f->len));
+	/* Nothing makes libuv say UV_ENOBUFS. */
+	*ret = uv_buf_init(
+		(char *)f->data + f->len, (unsigned)MIN(f->size - f->len, pacer_room(&f->pacer)));
+}
+
+static void stop_reading(struct flow *f)
+{
+	uv_read_stop(f->from);
+	f->reading = false;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -41,9 +63,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 	if (n == 0)
 		return;
+	if (n == UV_ENOBUFS) {
+		stop_reading(f);
+		pacer_wait(&f->pacer);
+		return;
+	}
 	if (n < 0) {
-		uv_read_stop(stream);
-		f->reading = false;
+		stop_reading(f);
 		f->eof = n == UV_EOF;
 		if (!f->eof) {
 			f->failed(f);
@@ -51,11 +77,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		}
 	} else {
 		f->len += (size_t)n;
+		pacer_took(&f->pacer, (size_t)n);
 	}
-	if (f->len == f->size && f->reading) {
-		uv_read_stop(stream);
-		f->reading = false;
-	}
+	if (f->len == f->size && f->reading)
+		stop_reading(f);
 	f->moved(f);
 	f->arrived(f);
 }
@@ -66,6 +91,10 @@ int flow_start(struct flow *f)
 
 	if (f->reading || f->eof || f->len == f->size)
 		return 0;
+	if (pacer_room(&f->pacer) == 0) {
+		pacer_wait(&f->pacer);
+		return 0;
+	}
 	r = uv_read_start(f->from, on_alloc, on_read);
 	f->reading = r == 0;
 	return r;
@@ -74,6 +103,7 @@ int flow_start(struct flow *f)
 static void consume(struct flow *f, size_t n)
 {
 	f->total += n;
+	pacer_passed(&f->pacer, n);
 	f->len -= n;
 	f->pass -= n;
 	if (f->len > 0)

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "pace.h"
+
 /*
  * Bytes read are `held` until the owner says how many of them may `pass`. Reading stops while the
  * buffer is full and goes on when room is made; the end of the input is passed on after the last
@@ -18,6 +20,7 @@ struct flow {
 		writing; /* writing: bytes at the front that a write under way covers */
 	bool eof, shut, reading;
 	uint64_t total;         /* bytes passed on */
+	struct pacer pacer;     /* how fast it may read */
 	uv_stream_t *from, *to; /* to: NULL until there is somebody */
 	uv_write_t write;
 	uv_shutdown_t shutdown;
@@ -30,7 +33,10 @@ struct flow {
 	void *owner;
 };
 
-void flow_init(struct flow *f, size_t size, uv_stream_t *from);
+/* pace: of all flows of this direction. */
+void flow_init(struct flow *f, size_t size, uv_stream_t *from, struct pace *pace);
+/* When its streams are about to be closed. */
+void flow_end(struct flow *f);
 /* After the streams are closed. */
 void flow_done(struct flow *f);
 int flow_start(struct flow *f);

@@ -55,7 +55,7 @@ struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *
 	return l;
 }
 
-static struct entry *find(struct lookup *l, const char *name)
+static struct entry *find(const struct lookup *l, const char *name)
 {
 	struct entry *e = l->buckets[bucket_of(name)];
 
@@ -176,6 +176,13 @@ void lookup_start(struct lookup *l, const char *name, struct lookup_wait *w)
 	e->asking = true;
 	l->asking++;
 	upstream_ask(l->upstream, name, on_answer, e);
+}
+
+bool lookup_knows(const struct lookup *l, const char *name)
+{
+	const struct entry *e = find(l, name);
+
+	return e && (e->asking || e->until > now_ms());
 }
 
 void lookup_forget(struct lookup *l)

@@ -28,6 +28,8 @@ struct lookup_wait {
 /* Addresses are judged by rules and networks when they are given, not when they are kept. */
 struct lookup *lookup_new(struct upstream *upstream, const struct pin_networks *private_networks,
 	const struct ruleset *rules);
+/* It would be answered without asking anybody. */
+bool lookup_knows(const struct lookup *l, const char *name);
 /* What is known came from other servers than will be asked now. */
 void lookup_forget(struct lookup *l);
 /* name: normal form. done is called once, perhaps before this returns. */

@@ -33,6 +33,7 @@ struct parser {
 	struct ruleset rules;
 	struct pin_networks private_networks;
 	struct stats stats;
+	struct meter meter;
 	struct wall_client *wall;
 	struct pins *pins;
 	struct settings settings;
@@ -116,7 +117,14 @@ static void ask_network(void *data, const struct ipv4_network *net, uint16_t por
 /* All of it or, on an error, nothing. */
 static int take_policy(struct parser *p, const cJSON *policy, struct err *err)
 {
-	return ruleset_set(&p->rules, policy, err);
+	struct limits limits = limit_default();
+	int r = limit_change(&limits, json_get(policy, "limits"), err);
+
+	if (r == 0)
+		r = ruleset_set(&p->rules, policy, err);
+	if (r == 0)
+		meter_set(&p->meter, &limits);
+	return r;
 }
 
 static void op_policy_set(void *data, const cJSON *policy, struct control_request *r)
@@ -173,8 +181,9 @@ static void on_counted(void *data, const struct wall_answer *answer)
 	cJSON_AddNumberToObject(o, "dns_denied", (double)p->stats.dns_denied);
 	cJSON_AddNumberToObject(o, "connections", (double)p->stats.connections);
 	cJSON_AddNumberToObject(o, "denied", (double)p->stats.denied);
-	cJSON_AddNumberToObject(o, "bytes_up", (double)p->stats.bytes_up);
-	cJSON_AddNumberToObject(o, "bytes_down", (double)p->stats.bytes_down);
+	cJSON_AddNumberToObject(o, "limited", (double)p->stats.limited);
+	cJSON_AddNumberToObject(o, "bytes_up", (double)p->meter.up.bytes);
+	cJSON_AddNumberToObject(o, "bytes_down", (double)p->meter.down.bytes);
 	cJSON_AddNumberToObject(o, "pins", (double)pins_count(p->pins));
 	cJSON_AddItemToObject(o, "packets", counts_json(answer, &refused));
 	cJSON_AddNumberToObject(o, "dropped_packets", (double)refused);
@@ -209,6 +218,31 @@ static void op_upstream_set(void *data, const cJSON *args, struct control_reques
 	lookup_forget(p->lookup);
 	lookup_forget(p->proxy_lookup);
 	control_answer(r, cJSON_CreateObject());
+}
+
+static void on_usage(void *data, uint64_t up, uint64_t down)
+{
+	struct parser *p = data;
+
+	events_usage(p->events, up, down);
+}
+
+static void op_budget_set(void *data, uint64_t bytes, const char *limit, struct control_request *r)
+{
+	struct parser *p = data;
+
+	meter_budget(&p->meter, bytes, limit);
+	control_answer(r, cJSON_CreateObject());
+	/* A berthd that has just come missed what moved without it. */
+	on_usage(p, p->meter.up.bytes, p->meter.down.bytes);
+}
+
+static void on_over(void *data)
+{
+	struct parser *p = data;
+
+	log_info("%s: nothing gets through any more", p->meter.reason);
+	relay_cut(p->relay, p->meter.reason);
 }
 
 static void on_resolver_health(void *data, bool up, const char *detail)
@@ -252,6 +286,7 @@ static int set_up(
 	/* The operator's own proxy may be anywhere but on multicast and the like. */
 	static const struct pin_networks anywhere = {.n = 1};
 	static const struct ruleset no_rules;
+	const struct meter_callbacks meter = {on_usage, on_over, p};
 	struct resolver_parts resolver;
 	struct relay_parts relay;
 
@@ -262,8 +297,9 @@ static int set_up(
 	p->upstream = upstream_new(&p->loop, on_resolver_health, p);
 	p->lookup = lookup_new(p->upstream, &p->private_networks, &p->rules);
 	p->proxy_lookup = lookup_new(p->upstream, &anywhere, &no_rules);
+	meter_init(&p->meter, &p->loop, &meter);
 	resolver = (struct resolver_parts){
-		&p->loop, &p->rules, p->lookup, p->pins, p->events, &p->stats};
+		&p->loop, &p->rules, p->lookup, p->pins, p->events, &p->meter, &p->stats};
 	relay = (struct relay_parts){.loop = &p->loop,
 		.agent = config->agent,
 		.rules = &p->rules,
@@ -273,6 +309,7 @@ static int set_up(
 		.proxy_lookup = p->proxy_lookup,
 		.pins = p->pins,
 		.events = p->events,
+		.meter = &p->meter,
 		.stats = &p->stats};
 	p->resolver =
 		resolver_new(&resolver, listeners[WALL_DNS_UDP], listeners[WALL_DNS_TCP], err);
@@ -282,8 +319,10 @@ static int set_up(
 
 int parser_run(const struct parser_config *config, struct err *err)
 {
-	struct control_ops ops = {
-		.policy_set = op_policy_set, .upstream_set = op_upstream_set, .stats = op_stats};
+	struct control_ops ops = {.policy_set = op_policy_set,
+		.upstream_set = op_upstream_set,
+		.budget_set = op_budget_set,
+		.stats = op_stats};
 	struct parser *p = xcalloc(1, sizeof(*p));
 	int listeners[WALL_LISTENERS], r = drop_rights(err);
 

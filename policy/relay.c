@@ -52,6 +52,7 @@ static bool files_run_out(const struct relay *r)
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct relay *r = listener->data;
+	const char *reason;
 	struct conn *c;
 
 	if (status < 0) {
@@ -64,12 +65,16 @@ static void on_connection(uv_stream_t *listener, int status)
 	r->conns = c;
 	if (r->n++ == 0)
 		uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
+	reason = meter_connection(r->parts.meter, r->n);
 	if (r->n > RELAY_CONNS_MAX)
-		conn_refuse(c, "too many connections at a time");
+		reason = "too many connections at a time";
 	if (files_run_out(r)) {
 		events_error(
 			r->parts.events, "no descriptors are left for the agent's connections");
-		conn_refuse(c, "no descriptors are left");
+		conn_cut(c, "no descriptors are left");
+	} else if (reason) {
+		r->parts.stats->limited++;
+		conn_cut(c, reason);
 	}
 }
 
@@ -97,4 +102,10 @@ void relay_recheck(struct relay *r)
 {
 	for (struct conn *c = r->conns; c; c = *conn_next(c))
 		conn_recheck(c);
+}
+
+void relay_cut(struct relay *r, const char *reason)
+{
+	for (struct conn *c = r->conns; c; c = *conn_next(c))
+		conn_cut(c, reason);
 }

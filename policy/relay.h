@@ -6,6 +6,7 @@
 
 #include "events.h"
 #include "lookup.h"
+#include "meter.h"
 #include "pin_addr.h"
 #include "pins.h"
 #include "proxy.h"
@@ -38,6 +39,7 @@ struct relay_parts {
 	struct lookup *proxy_lookup; /* of its name, whose address may be any */
 	struct pins *pins;
 	struct events *events;
+	struct meter *meter;
 	struct stats *stats;
 };
 
@@ -45,5 +47,7 @@ struct relay_parts {
 struct relay *relay_new(const struct relay_parts *parts, int listener, struct err *err);
 /* Cuts the connections that the rules no longer allow. */
 void relay_recheck(struct relay *r);
+/* Cuts all of them. */
+void relay_cut(struct relay *r, const char *reason);
 
 #endif

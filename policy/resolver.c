@@ -150,14 +150,27 @@ static void reply(struct ask *a, enum dns_rcode rcode, enum dns_ede ede, size_t 
 	free_ask(a);
 }
 
-static void deny(struct ask *a, enum dns_rcode rcode, const char *rule, const char *reason)
+static void tell_denied(struct ask *a, const char *rule, const char *reason)
 {
 	struct egress entry = {
 		.name = a->question.name, .protocol = "dns", .rule = rule, .reason = reason};
 
 	a->resolver->parts.stats->dns_denied++;
 	events_egress(a->resolver->parts.events, &entry);
+}
+
+static void deny(struct ask *a, enum dns_rcode rcode, const char *rule, const char *reason)
+{
+	tell_denied(a, rule, reason);
 	reply(a, rcode, DNS_EDE_BLOCKED, 0, 0);
+}
+
+/* By a limit: the same may be asked again later. */
+static void limit(struct ask *a, const char *reason)
+{
+	a->resolver->parts.stats->limited++;
+	tell_denied(a, "", reason);
+	reply(a, DNS_REFUSED, DNS_EDE_PROHIBITED, 0, 0);
 }
 
 static void on_pinned(struct pins_wait *w, int result)
@@ -228,6 +241,20 @@ static bool is_own_name(const char *name)
 	return streq(name, own + 1) || (n >= sizeof(own) && streq(name + n - sizeof(own) + 1, own));
 }
 
+/* Names below a wildcard are bounded where each of them tells somebody something. */
+static void look_up(struct ask *a, const struct ruleset_decision *d)
+{
+	const struct resolver_parts *parts = &a->resolver->parts;
+	const char *name = a->question.name, *reason = NULL;
+
+	if (d->below && d->verdict == RULESET_ALLOW && !lookup_knows(parts->lookup, name))
+		reason = meter_wild_name(parts->meter);
+	if (reason)
+		limit(a, reason);
+	else
+		lookup_start(parts->lookup, name, &a->lookup);
+}
+
 /* A policy that learns says what it lets through; names that rules allow are told by connections.
  */
 static void note_learnt(struct ask *a)
@@ -262,7 +289,7 @@ static void answer_name(struct ask *a, const struct ruleset_decision *d)
 	} else {
 		if (d->verdict == RULESET_LEARN)
 			note_learnt(a);
-		lookup_start(a->resolver->parts.lookup, q->name, &a->lookup);
+		look_up(a, d);
 	}
 }
 
@@ -294,6 +321,7 @@ static void take_packet(struct resolver *r, const uint8_t *data, size_t n,
 {
 	struct ask *a = xcalloc(1, sizeof(*a));
 	int rcode = dns_read_question(data, n, &a->question);
+	const char *reason = meter_question(r->parts.meter);
 
 	r->parts.stats->dns_queries++;
 	r->asks++;
@@ -309,6 +337,8 @@ static void take_packet(struct resolver *r, const uint8_t *data, size_t n,
 		client_close(c);
 	if (rcode < 0)
 		free_ask(a);
+	else if (reason)
+		limit(a, reason);
 	else if (rcode > 0)
 		reply(a, (enum dns_rcode)rcode, DNS_EDE_NONE, 0, 0);
 	else if (r->asks > RESOLVER_ASKS_MAX)

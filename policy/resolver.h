@@ -7,6 +7,7 @@
 
 #include "events.h"
 #include "lookup.h"
+#include "meter.h"
 #include "pins.h"
 #include "ruleset.h"
 #include "stats.h"
@@ -24,6 +25,7 @@ struct resolver_parts {
 	struct lookup *lookup;
 	struct pins *pins;
 	struct events *events;
+	struct meter *meter;
 	struct stats *stats;
 };
 

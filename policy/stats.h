@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 struct stats {
-	uint64_t dns_queries, dns_denied, connections, denied, bytes_up, bytes_down;
+	uint64_t dns_queries, dns_denied, connections, denied;
+	uint64_t limited; /* questions and connections refused by a limit */
 };
 
 #endif

@@ -68,7 +68,7 @@ const wrong = [
 	[['cp', 'a', 'b'], /one side of a copy must be NAME:PATH/],
 	[['cp', 'x:a', 'y:b'], /one side of a copy must be NAME:PATH/],
 	[['cp', 'x:a', 'b', '--max-size', '5X'], /--max-size must look like/],
-	[['policy', 'x', 'shw'], /one of: show allow deny remove mode log\b/],
+	[['policy', 'x', 'shw'], /one of: show allow deny remove mode limit log\b/],
 	[['policy', 'x', 'allow'], /needs a rule/],
 	[['policy', 'x', 'show', 'y'], /takes no rules/],
 	[['port', 'x', '0'], /1 to 65535/],
@@ -99,6 +99,10 @@ const refused = [
 	[['create', 'x', '--allow', '10.0.0.1'], /--allow/],
 	[['fork', 'x', 'Y'], /not a name for an agent/],
 	[['snapshots', '../x'], /not a name for an agent/],
+	[['policy', 'x', 'limit', 'colour=red'], /no limit 'colour'/],
+	[['policy', 'x', 'limit', 'connections'], /not KEY=VALUE/],
+	[['policy', 'x', 'limit', 'bandwidth_up=12'], /between 1024 and/],
+	[['create', 'x', '--limit', 'connections=1K'], /between 1 and 512/],
 	[['policy', 'x', 'allow', '*'], /is every name there is/],
 	[['ls'], /the appliance does not run .*; start it with `berth up`/],
 	[['ls', '--url', 'http://127.0.0.1:1'], /the gateway at http:\/\/127.0.0.1:1/],
@@ -193,7 +197,7 @@ test('completion: bash offers verbs, options and words', async (t) => {
 	assert.deepEqual(complete(t, script, 'berth token '), ['create', 'ls', 'revoke']);
 	assert.deepEqual(complete(t, script, 'berth token create --ro'), ['--role']);
 	assert.deepEqual(complete(t, script, 'berth token create --role '), ['admin', 'agent', 'viewer']);
-	assert.deepEqual(complete(t, script, 'berth policy demo ').slice(0, 6), ['show', 'allow', 'deny', 'remove', 'mode', 'log']);
+	assert.deepEqual(complete(t, script, 'berth policy demo ').slice(0, 7), ['show', 'allow', 'deny', 'remove', 'mode', 'limit', 'log']);
 	assert.deepEqual(complete(t, script, 'berth --json policy demo a'), ['allow']);
 	assert.deepEqual(complete(t, script, 'berth completion '), ['bash', 'zsh', 'fish']);
 	assert.deepEqual(complete(t, script, `berth screenshot demo ${dir}/ber`), [script]);

@@ -36,6 +36,9 @@ async function ask(t, args, answers, options = {}) {
 	return { ...await berth(args, { env: { BERTH_URL: url, BERTH_TOKEN: 'tok' }, ...options }), asked };
 }
 
+const limits = { bandwidth_up: null, bandwidth_down: 2 ** 20, connections: 512, connections_per_second: 100, dns_per_second: null,
+	bytes_per_run: null, bytes_per_day: 2 ** 31, on_limit: 'suspend' };
+
 // [arguments, answers, what is asked (the last), what a person reads, what JSON says]
 const cases = [
 	[['create', 'demo', '--memory', '512', '--cpus', '1', '--disk', '2', '--allow', 'example.com', '--allow', '*.example.com:8443',
@@ -107,6 +110,17 @@ const cases = [
 		['PATCH /v1/agents/demo/policy', { allow: ['a.b', 'c.d'] }], /^a\.b\nc\.d\n$/, { mode: 'enforce', rules: ['a.b', 'c.d'] }],
 	[['policy', 'demo', 'remove', 'a.b'], { 'PATCH /v1/agents/demo/policy': { mode: 'enforce', rules: [] } },
 		['PATCH /v1/agents/demo/policy', { remove: ['a.b'] }], /^$/, { mode: 'enforce', rules: [] }],
+	[['policy', 'demo', 'limit', 'bandwidth_down=1M', 'bytes_per_day=2G', 'dns_per_second=none', 'on_limit=suspend'],
+		{ 'PATCH /v1/agents/demo/policy': { mode: 'enforce', rules: [], limits } }, ['PATCH /v1/agents/demo/policy',
+			{ limits: { bandwidth_down: 2 ** 20, bytes_per_day: 2 ** 31, dns_per_second: null, on_limit: 'suspend' } }],
+		/^bandwidth_up=none\nbandwidth_down=1M\nconnections=512\n[^]*bytes_per_day=2G\non_limit=suspend\n$/, { mode: 'enforce', rules: [], limits }],
+	[['policy', 'demo'], { 'GET /v1/agents/demo/policy': { mode: 'enforce', rules: ['a.b'], limits, usage: { bytes_per_run: 9, bytes_per_day: 7, limited: null } } },
+		['GET /v1/agents/demo/policy', null], /^a\.b\n# bandwidth_down=1M\n# dns_per_second=none\n# bytes_per_day=2G \(7 bytes used\)\n# on_limit=suspend\n$/,
+		{ mode: 'enforce', rules: ['a.b'], limits, usage: { bytes_per_run: 9, bytes_per_day: 7, limited: null } }],
+	[['show', 'demo'], { 'GET /v1/agents/demo': { ...demo, limits } }, ['GET /v1/agents/demo', null],
+		/\nlimits +bandwidth_down=1M\n +dns_per_second=none\n +bytes_per_day=2G\n +on_limit=suspend\n/, { ...demo, limits }],
+	[['create', 'demo', '--limit', 'connections=9', '--limit', 'bytes_per_run=1M'], { 'POST /v1/agents': demo },
+		['POST /v1/agents', { name: 'demo', allow: [], limits: { connections: 9, bytes_per_run: 2 ** 20 }, labels: {} }], /demo is running/, demo],
 	[['policy', 'demo', 'log', '--denied', '-n', '5'],
 		{ 'GET /v1/agents/demo/policy/log?limit=5&verdict=deny': { entries: [{ time: 'T', name: 'x.y', port: 443, protocol: 'tcp',
 			verdict: 'deny', reason: 'no rule', count: 3 }] } }, ['GET /v1/agents/demo/policy/log?limit=5&verdict=deny', null],

@@ -63,6 +63,7 @@ class Case:
     def reset(self):
         self.policy.allow()
         self.policy.upstream()
+        self.policy.budget()
         self.world.counts(reset=True)
         self.pinged = self.world.pings()
         self.policy.events = []

@@ -563,6 +563,14 @@ class Policy:
         if "ok" not in msg:
             raise RuntimeError(msg)
 
+    def limit(self, *rules, **limits):
+        msg = self.ask("policy.set", rules=list(rules), mode="enforce", limits=limits)
+        if "ok" not in msg:
+            raise RuntimeError(msg)
+
+    def budget(self, **args):
+        assert "ok" in self.ask("budget.set", **args), args
+
     def upstream(self, **args):
         msg = self.ask("upstream.set", **args)
         if "ok" not in msg:

@@ -318,3 +318,16 @@ int after(void **state)
 	scratch_end();
 	return 0;
 }
+
+unsigned count_events(const char *type)
+{
+	cJSON *msg = call("events.list", "{\"limit\":1000}");
+	const cJSON *e;
+	unsigned n = 0;
+
+	cJSON_ArrayForEach (e, json_get(json_get(msg, "ok"), "events")) {
+		n += streq(json_str(e, "type", ""), type);
+	}
+	cJSON_Delete(msg);
+	return n;
+}

@@ -30,6 +30,7 @@ const char *shown(const char *name, const char *member);
 int64_t shown_number(const char *name, const char *member);
 void wait_shown(const char *name, const char *member, const char *value);
 unsigned count_files(const char *folder);
+unsigned count_events(const char *type);
 void reap(void);
 void assert_world(unsigned all, unsigned running);
 /* A sleeping agent keeps its namespace, for the connections in it. */

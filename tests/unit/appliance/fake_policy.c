@@ -47,6 +47,21 @@ static void answer(struct ctl *c, const cJSON *msg, const char *what, cJSON *con
 	cJSON_Delete(o);
 }
 
+/* A rule "used-4000.example": so many bytes went through so far. */
+static void tell_usage(struct ctl *c, const char *rules)
+{
+	const char *used = strstr(rules, "\"used-");
+	cJSON *o;
+
+	if (!used)
+		return;
+	o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "type", "usage");
+	cJSON_AddNumberToObject(o, "bytes_up", 1000);
+	cJSON_AddNumberToObject(o, "bytes_down", atoi(used + 6) - 1000);
+	answer(c, NULL, "event", o);
+}
+
 static void set_rules(struct ctl *c, const cJSON *args)
 {
 	AUTOFREE char *path = xasprintf("%s/rules-%s", state, id);
@@ -67,16 +82,27 @@ static void set_rules(struct ctl *c, const cJSON *args)
 			cJSON_Parse("{\"type\":\"egress\",\"verdict\":\"maybe\",\"port\":-1}"));
 	for (int i = 0; i < 100 && strstr(text, "error.example"); i++)
 		answer(c, NULL, "event", cJSON_Parse("{\"type\":\"error\",\"detail\":\"no pin\"}"));
+	tell_usage(c, text);
 	file_write_atomic(path, text, strlen(text), 0600, NULL);
 	free(text);
 }
 
-static void set_upstream(const cJSON *args)
+/* What it was told, for the test: STATE/NAME-ID. */
+static void leave_args(const char *name, const cJSON *args)
 {
-	AUTOFREE char *path = xasprintf("%s/upstream-%s", state, id);
+	AUTOFREE char *path = xasprintf("%s/%s-%s", state, name, id);
 	AUTOFREE char *text = cJSON_PrintUnformatted(args);
 
 	file_write_atomic(path, text, strlen(text), 0600, NULL);
+}
+
+static cJSON *hello(void)
+{
+	AUTOFREE char *instance = xasprintf("%d", (int)getpid());
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "instance", instance);
+	return o;
 }
 
 static void on_message(void *data, cJSON *msg, int fd)
@@ -90,11 +116,15 @@ static void on_message(void *data, cJSON *msg, int fd)
 	if (mode && streq(mode, "mute"))
 		return;
 	if (streq(op, "upstream.set"))
-		set_upstream(json_get(msg, "args"));
+		leave_args("upstream", json_get(msg, "args"));
+	if (streq(op, "budget.set"))
+		leave_args("budget", json_get(msg, "args"));
 	if (streq(op, "policy.set"))
 		set_rules(data, json_get(msg, "args"));
 	answer(data, msg, "ok",
-		streq(op, "stats") ? cJSON_Parse("{\"connections\":7}") : cJSON_CreateObject());
+		streq(op, "stats")   ? cJSON_Parse("{\"connections\":7}")
+		: streq(op, "hello") ? hello()
+				     : cJSON_CreateObject());
 }
 
 int main(int argc, char **argv)

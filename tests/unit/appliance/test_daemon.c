@@ -169,19 +169,6 @@ static void test_browser_late(void **state)
 	assert_non_null(strstr(shown("a", "state_detail"), "within 1 s"));
 }
 
-static unsigned count_events(const char *type)
-{
-	cJSON *msg = call("events.list", "{\"limit\":1000}");
-	const cJSON *e;
-	unsigned n = 0;
-
-	cJSON_ArrayForEach (e, json_get(json_get(msg, "ok"), "events")) {
-		n += streq(json_str(e, "type", ""), type);
-	}
-	cJSON_Delete(msg);
-	return n;
-}
-
 /* A browser that is not started yet is not down. */
 static void test_first_start_events(void **state)
 {

@@ -11,6 +11,22 @@
 
 #include <cmocka.h>
 
+/* Of a policy in which nobody said anything of them. */
+#define LIMITS                                                                          \
+	"{\"bandwidth_up\":null,\"bandwidth_down\":null,\"connections\":512,"           \
+	"\"connections_per_second\":100,\"dns_per_second\":100,\"bytes_per_run\":null," \
+	"\"bytes_per_day\":null,\"on_limit\":\"refuse\"}"
+
+static cJSON *with_rules(const cJSON *rules, struct err *err)
+{
+	cJSON *wish = cJSON_CreateObject(), *policy;
+
+	cJSON_AddItemToObject(wish, "rules", cJSON_Duplicate(rules, true));
+	policy = policy_make(wish, NULL, err);
+	cJSON_Delete(wish);
+	return policy;
+}
+
 static cJSON *now;
 
 static int before(void **state)
@@ -73,7 +89,7 @@ static void what_does_nothing(void **state)
 	     "example:"
 	     "22/tcp\",\"deny bad.shop.example\",\"deny "
 	     "worse.shop.example\",\"10.0.0.0/8:22/tcp\",\"deny "
-	     "10.1.0.0/16\"],\"limits\":{}}");
+	     "10.1.0.0/16\"],\"limits\":" LIMITS "}");
 }
 
 static void what_opens_more(void **state)
@@ -101,7 +117,7 @@ static void taking_away(void **state)
 	change("\"remove\":[\"a.example\"]", "has no rule 'a.example'");
 	change("\"remove\":[\"c.example\"]", NULL);
 	change("\"remove\":[\"b.example\"],\"allow\":[\"*.b.example\"]", NULL);
-	want("{\"mode\":\"enforce\",\"rules\":[\"*.b.example\"],\"limits\":{}}");
+	want("{\"mode\":\"enforce\",\"rules\":[\"*.b.example\"],\"limits\":" LIMITS "}");
 }
 
 static void modes_and_limits(void **state)
@@ -111,7 +127,7 @@ static void modes_and_limits(void **state)
 	change("\"mode\":\"open\"", "must be enforce or learn");
 	change("\"mode\":\"learn\",\"allow\":[\"a.example\"]", NULL);
 	change("\"allow\":[\"b.example\"]", NULL);
-	want("{\"mode\":\"learn\",\"rules\":[\"a.example\",\"b.example\"],\"limits\":{}}");
+	want("{\"mode\":\"learn\",\"rules\":[\"a.example\",\"b.example\"],\"limits\":" LIMITS "}");
 	change("\"limits\":{\"no-such\":1}", "no limit 'no-such'");
 	again = policy_make(now, now, NULL); /* what it is can be given back */
 	assert_true(cJSON_Compare(again, now, true));
@@ -161,7 +177,7 @@ static void presets_can_be_given(void **state)
 
 	cJSON_ArrayForEach (p, list) {
 		struct err err = {0};
-		cJSON *policy = policy_with_rules(json_get(p, "rules"), false, &err);
+		cJSON *policy = with_rules(json_get(p, "rules"), &err);
 
 		if (!policy)
 			fail_msg("%s: %s", json_str(p, "name", ""), err.msg);
@@ -195,10 +211,10 @@ static void ten_thousand(void **state)
 
 		cJSON_AddItemToArray(rules, cJSON_CreateString(text));
 	}
-	assert_null(policy_with_rules(rules, false, &err));
+	assert_null(with_rules(rules, &err));
 	assert_string_equal(err.type, "limit-reached");
 	cJSON_DeleteItemFromArray(rules, 0);
-	policy = policy_with_rules(rules, false, &err);
+	policy = with_rules(rules, &err);
 	assert_int_equal(cJSON_GetArraySize(json_get(policy, "rules")), 10000);
 	cJSON_Delete(policy);
 	cJSON_Delete(rules);

@@ -49,6 +49,12 @@ static void on_error(void *data, const char *detail)
 	errors++;
 }
 
+static cJSON *on_hello(void *data, const char *instance)
+{
+	assert_true(atoi(instance) > 1);
+	return cJSON_CreateObject();
+}
+
 static void on_done(void *data, const struct err *err)
 {
 	dones++;
@@ -75,7 +81,8 @@ static bool wait_for(const unsigned *n, unsigned want, unsigned ms)
 
 static struct policy_link *link_new(void)
 {
-	static const struct policy_callbacks cb = {on_up, on_down, on_egress, on_told, on_error};
+	static const struct policy_callbacks cb = {
+		on_up, on_down, on_egress, on_told, on_error, on_hello};
 	const struct policy_spec spec = {scratch_path, "ag_x", "x", FAKE_POLICY};
 
 	current = policy_link_new(&loop, &spec, policy, &cb, NULL);

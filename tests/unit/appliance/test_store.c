@@ -61,7 +61,7 @@ static void test_new_and_again(void **state)
 	struct store *s = opened();
 	struct stat st;
 
-	assert_int_equal(number(s, "PRAGMA user_version"), 4);
+	assert_int_equal(number(s, "PRAGMA user_version"), 5);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
 	assert_int_equal(
@@ -306,7 +306,7 @@ static void test_rules_become_policies(void **state)
 		" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT;"
 		"INSERT INTO rules VALUES ('ag_r', 1, 'a.example'), ('ag_r', 0, 'b.example:443');"
 		"ALTER TABLE agents DROP COLUMN next_layers;"
-		"DROP TABLE policies; PRAGMA user_version = 2";
+		"DROP TABLE policies; DROP TABLE usage; PRAGMA user_version = 2";
 	struct store *s = opened();
 	struct agent_record r = record("r"), none = record("none");
 	cJSON *got;
@@ -321,6 +321,36 @@ static void test_rules_become_policies(void **state)
 			 "\"limits\":{}}");
 	assert_int_equal(store_policy_get(s, none.id, &got, NULL), 0);
 	assert_json(got, "{\"mode\":\"enforce\",\"rules\":[],\"limits\":{}}");
+	store_close(s);
+}
+
+static void test_usage(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("r");
+	struct usage_record u = {.instance = "x",
+				    .counted = UINT64_C(1) << 51,
+				    .life = 3,
+				    .date = 20000,
+				    .run = 5,
+				    .day = 4,
+				    .limited = "bytes_per_day",
+				    .put_to_sleep = true},
+			    got = {.run = 9};
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_usage_get(s, r.id, &got, NULL), 0);
+	assert_int_equal(got.run, 0);
+	assert_int_equal(store_usage_set(s, r.id, &u, NULL), 0);
+	u.run = 6;
+	assert_int_equal(store_usage_set(s, r.id, &u, NULL), 0);
+	assert_int_equal(store_usage_get(s, r.id, &got, NULL), 0);
+	assert_string_equal(got.instance, "x");
+	assert_true(got.counted == u.counted && got.life == 3 && got.date == 20000 &&
+		    got.run == 6 && got.day == 4 && got.put_to_sleep);
+	assert_string_equal(got.limited, "bytes_per_day");
+	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM usage"), 0);
 	store_close(s);
 }
 
@@ -488,6 +518,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_member, each, after),
 		cmocka_unit_test_setup_teardown(test_policies, each, after),
 		cmocka_unit_test_setup_teardown(test_rules_become_policies, each, after),
+		cmocka_unit_test_setup_teardown(test_usage, each, after),
 		cmocka_unit_test_setup_teardown(test_events_are_bounded, each, after),
 		cmocka_unit_test_setup_teardown(test_egress, each, after),
 		cmocka_unit_test_setup_teardown(test_killed_in_the_middle, each, after),
