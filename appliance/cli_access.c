@@ -30,6 +30,8 @@ int cli_token_create(struct cli *c, struct err *err)
 		cJSON_AddNumberToObject(body, "ttl", (double)ttl);
 	if (label)
 		cJSON_AddStringToObject(body, "label", label);
+	if (cli_flag(c, "replace"))
+		cJSON_AddBoolToObject(body, "replace", true);
 	r = cli_call(c, "POST", "/v1/tokens", body, NULL, &v, err);
 	if (r < 0)
 		return r;

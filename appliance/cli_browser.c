@@ -19,6 +19,7 @@
  */
 static int cdp_token(struct cli *c, const char *name, cJSON **ret, struct err *err)
 {
+	const char *label = cli_option(c, "label");
 	cJSON *body = cJSON_CreateObject();
 	long long ttl = CDP_TTL_S;
 	int r = cli_number(c, "ttl", 1, CLI_TTL_MAX, &ttl, err);
@@ -30,7 +31,9 @@ static int cdp_token(struct cli *c, const char *name, cJSON **ret, struct err *e
 	cJSON_AddStringToObject(body, "role", "agent");
 	cJSON_AddStringToObject(body, "agent", name);
 	cJSON_AddNumberToObject(body, "ttl", (double)ttl);
-	cJSON_AddStringToObject(body, "label", "cdp");
+	cJSON_AddStringToObject(body, "label", label ? label : "cdp");
+	if (cli_flag(c, "replace"))
+		cJSON_AddBoolToObject(body, "replace", true);
 	r = cli_call(c, "POST", "/v1/tokens", body, NULL, ret, err);
 	if (r < 0 && err->status == 403 && c->token) {
 		*ret = cJSON_CreateObject();

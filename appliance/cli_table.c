@@ -181,7 +181,10 @@ const struct cli_command cli_commands[] = {
 		"call makes a token of its own for this agent; `berth token ls` lists them under "
 		"the label cdp.",
 		{AGENT_ARG},
-		{{"ttl", 0, "SECONDS", "how long the token is good for (default 30 days)"}},
+		{{"ttl", 0, "SECONDS", "how long the token is good for (default 30 days)"},
+			{"label", 0, "TEXT", "a note to recognise the token by (default: cdp)"},
+			{"replace", 0, NULL,
+				"it takes the place of those of this agent and label"}},
 		{"node script.js \"$(berth cdp demo)\""}, false, cli_cdp},
 	{"open", "Browser", "open a page in the agent's browser",
 		"Waits until the page has loaded.", {AGENT_ARG, {"URL"}},
@@ -281,7 +284,10 @@ const struct cli_command cli_commands[] = {
 			 "admin agent viewer"},
 			{"agent", 0, "NAME", "the agent it is for", false, CLI_AGENT},
 			{"ttl", 0, "SECONDS", "how long it is good for (default: until revoked)"},
-			{"label", 0, "TEXT", "a note to recognise it by"}},
+			{"label", 0, "TEXT", "a note to recognise it by"},
+			{"replace", 0, NULL,
+				"it takes the place of those of the same role, agent and "
+				"label"}},
 		{"berth token create --role agent --agent demo --ttl 3600"}, false,
 		cli_token_create},
 	{"token ls", "Access", "list the tokens, without their secrets", NULL, {{NULL}}, {{NULL}},

@@ -93,6 +93,7 @@ static const struct json_member args_token_create[] = {
 	AGENT_OR_ALL,
 	{"ttl", JSON_INTEGER, false, 1, TOKEN_TTL_MAX},
 	{"label", JSON_STRING, false, 0, 255},
+	{"replace", JSON_BOOL, false, NO_BOUNDS},
 };
 static const struct json_member args_token_revoke[] = {{"id", JSON_STRING, true, 1, 64}};
 static const struct json_member args_image_remove[] = {{"image", JSON_STRING, true, 1, 64}};

@@ -91,19 +91,67 @@ static void tell(struct daemon *d, struct request *r, const char *type, const ch
 	events_emit(d->events, &note);
 }
 
+/* Those that a new one takes the place of: of the same role, agent and label. */
+struct replaced {
+	const struct token_record *by;
+	cJSON *ids;
+};
+
+static void add_replaced(void *data, const struct token_record *t)
+{
+	struct replaced *all = data;
+
+	if (streq(t->role, all->by->role) && streq(t->agent, all->by->agent) &&
+		streq(t->label, all->by->label))
+		cJSON_AddItemToArray(all->ids, cJSON_CreateString(t->id));
+}
+
+/* Makes t and removes the others, all or nothing. */
+static int replace(struct daemon *d, struct token_record *t, int64_t ttl, char text[TOKEN_TEXT_MAX],
+	const struct replaced *others, struct err *err)
+{
+	const cJSON *id;
+	int r = store_begin(d->store, err);
+
+	if (r == 0)
+		r = store_tokens(d->store, add_replaced, (void *)others, err);
+	cJSON_ArrayForEach (id, others->ids) {
+		if (r == 0)
+			r = store_token_remove(d->store, id->valuestring, err);
+	}
+	if (r == 0)
+		r = token_create(d->store, t, ttl, text, err);
+	if (r == 0)
+		r = store_commit(d->store, err);
+	if (r < 0)
+		store_rollback(d->store);
+	return r;
+}
+
 void op_token_create(struct daemon *d, struct request *r)
 {
-	const cJSON *args = request_args(r);
+	const cJSON *args = request_args(r), *id;
+	int64_t ttl = json_int(args, "ttl", 0);
 	struct token_record t = {0};
+	cJSON *ids = cJSON_CreateArray(), *o;
+	const struct replaced others = {&t, ids};
 	char text[TOKEN_TEXT_MAX];
 	struct err err;
-	cJSON *o;
+	int code = read_wish(d, args, &t, &err);
 
-	if (read_wish(d, args, &t, &err) < 0 ||
-		token_create(d->store, &t, json_int(args, "ttl", 0), text, &err) < 0) {
+	if (code == 0)
+		code = json_bool(args, "replace", false)
+			       ? replace(d, &t, ttl, text, &others, &err)
+			       : token_create(d->store, &t, ttl, text, &err);
+	if (code < 0) {
 		request_fail(r, &err);
+		cJSON_Delete(ids);
 		return;
 	}
+	cJSON_ArrayForEach (id, ids) {
+		tell(d, r, "token.revoked", id->valuestring, NULL);
+	}
+	cJSON_Delete(ids);
 	tell(d, r, "token.created", t.id, &t);
 	o = token_json(&t);
 	cJSON_AddStringToObject(o, "token", text);

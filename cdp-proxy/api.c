@@ -73,6 +73,7 @@ static const struct json_member token_members[] = {
 	{"agent", JSON_STRING, false, 1, 64},
 	{"ttl", JSON_INTEGER, false, 1, 315360000},
 	{"label", JSON_STRING, false, 0, 200},
+	{"replace", JSON_BOOL, false, 0, 0},
 };
 
 static const struct route routes[] = {

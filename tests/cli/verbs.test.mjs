@@ -95,9 +95,9 @@ const cases = [
 	[['port', 'demo'], { 'POST /v1/agents/demo/port': { port: 33333 } }, ['POST /v1/agents/demo/port', {}],
 		/^http:\/\/127.0.0.1:33333\n$/, { port: 33333 }],
 	[['port', 'demo', '--close'], { 'DELETE /v1/agents/demo/port': null }, ['DELETE /v1/agents/demo/port', null], /^$/, {}],
-	[['token', 'create', '--role', 'agent', '--agent', 'demo', '--ttl', '60', '--label', 'l'],
+	[['token', 'create', '--role', 'agent', '--agent', 'demo', '--ttl', '60', '--label', 'l', '--replace'],
 		{ 'POST /v1/tokens': { id: 'tok_1', token: 'SECRET', role: 'agent', agent: 'demo' } },
-		['POST /v1/tokens', { role: 'agent', agent: 'demo', ttl: 60, label: 'l' }], /(^|\n)SECRET\n$/,
+		['POST /v1/tokens', { role: 'agent', agent: 'demo', ttl: 60, label: 'l', replace: true }], /(^|\n)SECRET\n$/,
 		{ id: 'tok_1', token: 'SECRET', role: 'agent', agent: 'demo' }],
 	[['token', 'ls'], { 'GET /v1/tokens': { tokens: [{ id: 'tok_1', role: 'admin', agent: null, label: 'x' }] } },
 		['GET /v1/tokens', null], /^ID .*\ntok_1 +admin +- +x +- +never +never\n$/,
@@ -166,6 +166,8 @@ test('cdp prints the address with a token inside, and nothing else', async (t) =
 	const j = JSON.parse((await ask(t, ['cdp', 'demo', '--json'], answers)).out);
 	assert.equal(j.cdp, r.out.trim());
 	assert.equal(j.cdp_http, demo.urls.cdp_http);
+	const again = await ask(t, ['cdp', 'demo', '--label', 'mine', '--replace'], answers);
+	assert.deepEqual(again.asked.at(-1)[1], { role: 'agent', agent: 'demo', ttl: 2592000, label: 'mine', replace: true });
 	// A caller whose own token may not make tokens.
 	const own = await ask(t, ['cdp', 'demo'], { ...answers, 'POST /v1/tokens': [403, { type: 'forbidden', status: 403, detail: 'no' }] });
 	assert.equal(own.out, 'ws://127.0.0.1:7900/v1/agents/demo/cdp?token=tok\n');

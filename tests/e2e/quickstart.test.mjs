@@ -107,6 +107,8 @@ test('the address that it prints works, and berth down ends it all', { skip: rea
   const token = /token=([^\s'"]+)/.exec(text)[1];
   const version = await (await fetch(`http://127.0.0.1:7980/v1/agents/demo/json/version?token=${token}`)).json();
   assert.match(version.webSocketDebuggerUrl, /^ws:\/\/127\.0\.0\.1:7980\/v1\/agents\/demo\//);
+  const { tokens } = JSON.parse((await run('berth', ['token', 'ls', '--json'], { env })).stdout);
+  assert.equal(tokens.filter((t) => t.agent === 'demo').length, 1, 'one token, however often it ran');
   assert.equal((await run('berth', ['down'], { env, timeout: 120000 })).status, 0);
   assert.deepEqual(remains(a.state), []);
 });

@@ -429,6 +429,19 @@ static void test_policy(void **state)
 	want_ok("policy.set", "{\"agent\":\"a\",\"rules\":[]}");
 }
 
+static unsigned count_tokens(const char *label)
+{
+	cJSON *msg = call("token.list", "{}");
+	const cJSON *one;
+	unsigned n = 0;
+
+	cJSON_ArrayForEach (one, json_get(json_get(msg, "ok"), "tokens")) {
+		n += streq(json_str(one, "label", ""), label);
+	}
+	cJSON_Delete(msg);
+	return n;
+}
+
 static void test_tokens_and_images(void **state)
 {
 	daemon_up();
@@ -439,6 +452,12 @@ static void test_tokens_and_images(void **state)
 	want_error("token.create", "{\"role\":\"agent\",\"agent\":\"x\"}", "agent-not-found");
 	want_ok("token.create", "{\"role\":\"agent\",\"agent\":\"a\",\"ttl\":60,\"label\":\"x\"}");
 	want_error("token.revoke", "{\"id\":\"tok_none\"}", "token-not-found");
+	want_ok("token.create", "{\"role\":\"agent\",\"agent\":\"a\",\"label\":\"y\"}");
+	for (int i = 0; i < 3; i++)
+		want_ok("token.create", "{\"role\":\"agent\",\"agent\":\"a\",\"label\":\"x\","
+					"\"replace\":true}");
+	assert_int_equal(count_tokens("x"), 1);
+	assert_int_equal(count_tokens("y"), 1);
 	want_error("token.check", "{\"hash\":\"00\"}", "invalid-request");
 	want_error("image.remove", "{\"image\":\"" FAKE_IMAGE "\"}", "image-in-use");
 	want_error("image.remove", "{\"image\":\"ffffffffffffffff\"}", "image-not-found");
