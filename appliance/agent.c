@@ -244,6 +244,7 @@ cJSON *agent_json(struct agent *a)
 	json_add_time(o, "created_at", a->rec.created_at);
 	add_or_null(o, "parent", a->rec.parent);
 	add_or_null(o, "snapshot", a->rec.head);
+	add_or_null(o, "cold_start", a->cold_why);
 	cJSON_AddNumberToObject(o, "idle_suspend", a->rec.idle_suspend);
 	cJSON_AddStringToObject(o, "on_crash", a->rec.on_crash);
 	if (a->rec.port)

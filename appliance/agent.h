@@ -93,6 +93,13 @@ void agents_egress_flush(struct agents *all);
  * 409 no-image. */
 int agents_image(struct agents *all, const char *wish, struct image *ret, struct err *err);
 
+/*
+ * Has the warm template of an image made, for new agents of the usual size; NULL: of the image that
+ * is meant. 1: nothing to be done; 0: done is told, not from within.
+ */
+int agents_make_template(struct agents *all, const char *image,
+	void (*done)(void *data, const struct err *err), void *data, struct err *err);
+
 /* Somebody uses it: it is woken if it sleeps, and not thought idle. */
 void agent_touch(struct agent *a);
 /* The same, but if it sleeps it sleeps on. */

@@ -75,6 +75,8 @@ int agent_unwarm(struct agent *a, struct err *err)
 	log_warning(
 		"%s: it boots, as its warm template is of no use: %s", a->rec.name, a->end_detail);
 	template_discard(a->all, &shape);
+	snprintf(a->cold_why, sizeof(a->cold_why), "its warm template was of no use: %.160s",
+		a->end_detail);
 	a->cold = true;
 	return agent_blank(a, err);
 }
@@ -86,7 +88,9 @@ static void on_template(void *data, const struct err *err)
 	a->template_wait = NULL;
 	if (err) {
 		a->cold = true;
-		agent_tell_askers(a, "cold", "there is no warm template, it boots");
+		snprintf(a->cold_why, sizeof(a->cold_why), "no warm template could be made: %.160s",
+			err->msg);
+		agent_tell_askers(a, "cold", a->cold_why);
 	}
 	agent_begin_fresh(a);
 }
@@ -106,6 +110,29 @@ void agent_begin_fresh(struct agent *a)
 		if (a->template_wait)
 			return;
 		log_warning("%s: %s", a->rec.name, err.msg);
+		snprintf(a->cold_why, sizeof(a->cold_why), "no warm template could be made: %.160s",
+			err.msg);
 	}
 	agent_files_ready(a, MIN(r, 0));
+}
+
+int agents_make_template(struct agents *all, const char *image,
+	void (*done)(void *data, const struct err *err), void *data, struct err *err)
+{
+	const struct config *c = all->o.config;
+	struct template_shape shape = {
+		.memory_mib = c->memory_mib, .cpus = c->cpus, .disk_gib = c->disk_gib};
+	AUTOFREE char *folder = NULL;
+	struct image i;
+	cJSON *manifest;
+	int r = agents_image(all, image, &i, err);
+
+	if (r < 0 || !c->warm)
+		return r < 0 ? r : 1;
+	snprintf(shape.image, sizeof(shape.image), "%s", i.id);
+	if (template_get(all, &shape, &folder, &manifest)) {
+		cJSON_Delete(manifest);
+		return 1;
+	}
+	return template_make(all->templates, &shape, done, data, err) ? 0 : -EIO;
 }

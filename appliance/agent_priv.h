@@ -60,6 +60,7 @@ struct agent {
 	uint64_t log_at, log_dropped;
 	struct template_wait *template_wait; /* for the template that it is to begin from */
 	bool warm, cold;           /* begins from a template; boots, whatever templates there are */
+	char cold_why[200];        /* why it boots though it could have begun from one */
 	struct verify *verifying;  /* what it is about to wake from */
 	struct agent_save *save;   /* the snapshot under way */
 	struct agent_merge *merge; /* layers that become one; NULL: none do */

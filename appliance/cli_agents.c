@@ -112,6 +112,8 @@ int cli_create(struct cli *c, struct err *err)
 	}
 	cli_print(
 		"%s is %s", json_str(agent, "name", c->args[0]), json_str(agent, "state", "made"));
+	if (json_str(agent, "cold_start", NULL))
+		cli_print("It booted, which takes longer: %s", json_str(agent, "cold_start", ""));
 	print_urls(agent);
 	printf("`berth cdp %s` prints the address with a token inside.\n", c->args[0]);
 	return 0;

@@ -87,6 +87,20 @@ static int run_builder(const char *program, const char **args, char id[ID_MAX], 
 	return err_hint(err, "the lines above say why; no half-built image is left");
 }
 
+/* New agents then begin at once. Without an appliance that is up, the first create makes it. */
+static void make_template(struct cli *c, const char *id)
+{
+	AUTOFREE char *path = xasprintf("/v1/images/%s/template", id),
+		      *socket = path_in(c->state, "run/api/api.sock");
+	struct err err;
+
+	if (cli_flag(c, "no-template") || access(socket, F_OK) < 0)
+		return;
+	if (cli_call(c, "POST", path, NULL, "making its warm template", NULL, &err) < 0)
+		fprintf(stderr, "berth: no warm template yet: %s; the first create makes it\n",
+			err.msg);
+}
+
 static uid_t give_to;
 
 static int give_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -150,6 +164,7 @@ int cli_image_build(struct cli *c, struct err *err)
 	r = r < 0 ? r : give_away(images, id, err);
 	if (r < 0)
 		return r;
+	make_template(c, id);
 	if (c->json)
 		printf("{\n\t\"id\":\t\"%s\"\n}\n", id);
 	else

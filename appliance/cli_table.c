@@ -56,7 +56,9 @@ const struct cli_command cli_commands[] = {
 	{"image build", "Images", "build the image that agents boot from",
 		"Builds a Debian root file system with the kernel and the browser, from Debian's "
 		"mirrors. An image made "
-		"from the same package versions has the same name and is not built twice.",
+		"from the same package versions has the same name and is not built twice. When the "
+		"appliance is up, the image's warm template is made as well: a machine with its "
+		"browser up, for new agents to begin from.",
 		{{NULL}},
 		{{"flavor", 0, "NAME",
 			 "headless-shell (default, small) or chromium (full, for extensions)",
@@ -67,6 +69,8 @@ const struct cli_command cli_commands[] = {
 			{"extra-packages", 0, "A,B", "Debian packages to install in addition"},
 			{"ca", 0, "FILE", "a CA certificate (PEM) that the guest trusts", true,
 				CLI_FILE},
+			{"no-template", 0, NULL,
+				"make no warm template of it, though the appliance is up"},
 			{"no-update", 0, NULL,
 				"take an image that is there, without asking for newer packages"}},
 		{"berth image build", "berth image build --flavor chromium"}, false,

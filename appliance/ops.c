@@ -145,6 +145,7 @@ static const struct op table[] = {
 	{"policy.preset", false, WITH(args_policy_preset), op_policy_preset},
 	{"image.list", false, NULL, 0, op_image_list},
 	{"image.remove", true, WITH(args_image_remove), op_image_remove},
+	{"image.template", true, WITH(args_image_remove), op_image_template},
 	{"events.list", false, WITH(args_events_list), op_events_list},
 	{"events.subscribe", false, WITH(args_events_subscribe), op_events_subscribe},
 	{"events.unsubscribe", false, WITH(args_events_unsubscribe), op_events_unsubscribe},

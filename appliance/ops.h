@@ -55,6 +55,7 @@ void op_token_revoke(struct daemon *d, struct request *r);
 /* ops_image.c */
 void op_image_list(struct daemon *d, struct request *r);
 void op_image_remove(struct daemon *d, struct request *r);
+void op_image_template(struct daemon *d, struct request *r);
 /* ops_events.c */
 void op_events_list(struct daemon *d, struct request *r);
 void op_events_subscribe(struct daemon *d, struct request *r);

@@ -51,6 +51,28 @@ void op_image_list(struct daemon *d, struct request *r)
 	request_ok(r, o, -1);
 }
 
+static void on_template(void *data, const struct err *err)
+{
+	if (err)
+		request_fail(data, err);
+	else
+		request_ok(data, NULL, -1);
+}
+
+void op_image_template(struct daemon *d, struct request *r)
+{
+	struct err err;
+	int code;
+
+	request_progress(r, "template", "a machine boots, settles, and is kept for new agents");
+	code = agents_make_template(
+		d->agents, json_str(request_args(r), "image", NULL), on_template, r, &err);
+	if (code < 0)
+		request_fail(r, &err);
+	else if (code > 0)
+		request_ok(r, NULL, -1);
+}
+
 void op_image_remove(struct daemon *d, struct request *r)
 {
 	const char *id = json_str(request_args(r), "image", "");
