@@ -251,7 +251,7 @@ e2e_test() { # PREFIX NAME
 	local status=0
 	npm_packages || return
 	export BERTH_PREFIX=$1
-	timeout --kill-after=20 1150 tests/lib/world node --test --test-reporter=tap "tests/e2e/$2.test.mjs" || status=1
+	timeout --foreground --kill-after=20 1150 tests/lib/world node --test --test-reporter=tap "tests/e2e/$2.test.mjs" || status=1
 	[ -z "${sanitizer_logs-}" ] || sanitizer_reports "$2.test.mjs" || status=1
 	return $status
 }
