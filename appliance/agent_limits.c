@@ -223,7 +223,7 @@ int agent_limits_let_wake(const struct agent *a, struct err *err)
 
 	if (a->phase != PHASE_SUSPENDED || !l.suspend || which == LIMITS_N)
 		return 0;
-	err_set(err, EDQUOT, "agent '%s' sleeps because its %s is used up", a->rec.name,
+	err_set(err, EBUSY, "agent '%s' sleeps because its %s is used up", a->rec.name,
 		limit_name(which));
 	err_hint(err, "raise it, and it goes on by itself: berth policy %s limit %s=VALUE",
 		a->rec.name, limit_name(which));
