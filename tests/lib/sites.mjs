@@ -1,6 +1,9 @@
 // The small site that every name of the test internet serves: what people do on the web, one page each.
 import crypto from 'node:crypto';
 
+import { goodsPages, servePublic } from './goods.mjs';
+import { leakPages } from './leaks.mjs';
+
 export const PASSWORD = 'korrekt-pferd';
 export const DOWNLOAD_NAME = 'report.bin';
 /** 300,000 bytes that are the same everywhere. */
@@ -41,6 +44,9 @@ function multipart(req, data) {
 }
 
 const pages = {
+  ...leakPages,
+  ...goodsPages,
+
   '/': (req, res, me) =>
     html(res, `Welcome to ${me.host}`, `<p id="words">${SCRIPTS_TEXT}</p><p>over ${me.scheme}</p><a id="in" href="/login">Sign in</a>`),
 
@@ -173,11 +179,12 @@ s.onclose = () => { if (state.textContent === 'open') state.textContent = 'close
 
 /** Answers one request. Every name is the same site; `other` is the partner for popups and frames. */
 export async function serveSite(req, res, scheme) {
-  const host = String(req.headers.host ?? '').toLowerCase();
+  const host = String(req.headers[':authority'] ?? req.headers.host ?? '').toLowerCase();
   const me = { scheme, host, other: host.startsWith('bank.') ? 'shop.test' : 'bank.test' };
   const page = pages[new URL(req.url, 'http://x').pathname];
   try {
     if (page) await page(req, res, me);
+    else if (req.url.startsWith('/pub/')) servePublic(req, res);
     else html(res, 'Not found', '', 404);
   } catch {
     res.destroy();
