@@ -104,7 +104,7 @@ npm_packages() {
 	mkdir -p build/check
 	(
 		flock 9
-		[ -d tests/e2e/node_modules/playwright-core ] && exit
+		[ -d tests/e2e/node_modules/playwright-core ] && [ -d tests/e2e/node_modules/npm ] && exit
 		npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
 	) 9>build/check/.npm.lock
 }
@@ -232,13 +232,14 @@ suite_vm() {
 	return $status
 }
 
-# The image that is booted where a test does not make its own: it trusts the test CA. Built where the mirrors can be
+# The image that is booted where a test does not make its own: it trusts the test CA, and has Node.js for npm. Built where the mirrors can be
 # reached, used where they cannot.
 test_image() {
 	local build=build/check/gcc/root/libexec/berth/berth-image-build
 	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/e2e-images} BERTH_TEST_CA=${BERTH_TEST_CA:-$PWD/build/test-ca}
 	tests/lib/make-ca "$BERTH_TEST_CA" || return
-	BERTH_TEST_IMAGE=$($build --out "$BERTH_TEST_IMAGES" --no-update --ca "$BERTH_TEST_CA/ca.crt" | tail -n 1) || return
+	BERTH_TEST_IMAGE=$($build --out "$BERTH_TEST_IMAGES" --no-update --ca "$BERTH_TEST_CA/ca.crt" \
+		--extra-packages nodejs | tail -n 1) || return
 	export BERTH_TEST_IMAGE BERTH_IMAGE=$BERTH_TEST_IMAGES/$BERTH_TEST_IMAGE
 }
 
