@@ -15,14 +15,14 @@ e2e|image asan|yes|yes|1200|the whole appliance in a test internet, host program
 guest-image|gcc|yes|yes|1500|the image that people get, built twice and booted
 e2e-plain|guest-image|yes|yes|1200|quickstart, as people run it: without sanitizers
 vm|image|yes|yes|900|one machine: start, adopt, crash, hang
-asan-unit|asan|no|no|900|unit tests under AddressSanitizer and UBSan
-unit|gcc|no|no|600|unit tests
+asan-unit|asan|no|no|1500|unit tests under AddressSanitizer and UBSan
+unit|gcc|no|no|900|unit tests
 clang|gcc|no|no|600|everything with clang, warnings are errors
 fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
-policy|gcc|no|no|500|berth-policy against a test internet
-policy-asan|asan|no|no|500|the same with sanitizers
-gateway|gcc|no|no|500|the gateway with native upstreams
-gateway-asan|asan|no|no|600|the same with sanitizers
+policy|gcc|no|no|900|berth-policy against a test internet
+policy-asan|asan|no|no|1200|the same with sanitizers
+gateway|gcc|no|no|700|the gateway with native upstreams
+gateway-asan|asan|no|no|900|the same with sanitizers
 gateway-guest|image asan|yes|yes|500|both against a real guest
 cli|gcc|no|no|300|the command line
 "
@@ -232,8 +232,8 @@ suite_vm() {
 	return $status
 }
 
-# The image that is booted where a test does not make its own: it trusts the test CA, and has Node.js for npm. Built where the mirrors can be
-# reached, used where they cannot.
+# The image that is booted where a test does not make its own: it trusts the test CA, and has Node.js for npm. Built where the
+# mirrors can be reached, used where they cannot.
 test_image() {
 	local build=build/check/gcc/root/libexec/berth/berth-image-build
 	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/e2e-images} BERTH_TEST_CA=${BERTH_TEST_CA:-$PWD/build/test-ca}
