@@ -196,6 +196,7 @@ static void do_prepare(struct agent *a)
 		agent_set_state(a, "stopped", "");
 	agent_event(a, "agent.starting", NULL, "%s", "");
 	a->waits_since = now_ms();
+	a->woke = false; /* what could not be woken may boot now */
 	begin_prepare(a);
 }
 

@@ -53,6 +53,7 @@ struct making {
 	struct verify *verifying;
 	struct template_wait *waits;
 	cJSON *manifest;
+	struct err why; /* its machine did not come up */
 	uint64_t began, cpu;
 	unsigned quiet;
 };
@@ -293,10 +294,11 @@ static void look(void *data)
 	struct agent *a = maker(m);
 	struct asker asker = {.done = on_asleep};
 	uint64_t cpu = a && a->vm ? process_cpu_ms(vm_pid(a->vm)) : 0;
-	struct err err;
+	struct err err = m->why;
 
 	if (!a || a->phase != PHASE_RUNNING) {
-		err_set(&err, EIO, "the machine for it has ended");
+		if (!err.code)
+			err_set(&err, EIO, "the machine for it has ended");
 		finish(m, &err);
 		return;
 	}
@@ -313,6 +315,7 @@ static void look(void *data)
 	}
 }
 
+/* It may be called before template_make has returned: what is made of a failure, look does. */
 static void on_up(void *data, struct agent *a, const struct err *err)
 {
 	struct step *s = data;
@@ -321,12 +324,10 @@ static void on_up(void *data, struct agent *a, const struct err *err)
 	free(s);
 	if (!m)
 		return;
-	if (err || !a) {
-		finish(m, err);
-		return;
-	}
+	if (err)
+		m->why = *err;
 	m->began = now_ms();
-	watch_timer_start(m->timer, LOOK_MS);
+	watch_timer_start(m->timer, err ? 0 : LOOK_MS);
 }
 
 /* Its memory is there twice while it is merged. What fills the disk would take the agents along. */

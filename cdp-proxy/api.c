@@ -167,7 +167,7 @@ static const struct route routes[] = {
 		.summary = "Guest images"},
 	{"POST", "/v1/images/{id}/template", ROLE_ADMIN, ROUTE_LONG | ROUTE_JSON | ROUTE_ALL_AGENTS,
 		op_serve, .op = "image.template", .id_arg = "image",
-		.summary = "Make an image's warm template"},
+		.summary = "Make an image's warm template, for new agents of the usual size"},
 	{"DELETE", "/v1/images/{id}", ROLE_ADMIN, ROUTE_LONG | ROUTE_EMPTY | ROUTE_ALL_AGENTS,
 		op_serve, .op = "image.remove", .id_arg = "image",
 		.summary = "Remove a guest image"},

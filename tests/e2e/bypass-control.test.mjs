@@ -44,14 +44,23 @@ test('every attempt of the guest, made here, arrives', { timeout: 240000 * SLOW 
   assert.deepEqual(lost, []);
 });
 
-test('every attempt of the page, made by a browser of this machine, arrives', { timeout: 120000 * SLOW, skip: native ? false : 'no Chromium on this host' }, async () => {
+test('every attempt of the page, made by a browser of this machine, arrives', { timeout: 240000 * SLOW, skip: native ? false : 'no Chromium on this host' }, async () => {
   await resetInternet();
   const browser = await chromium.launch({ executablePath: native, ignoreDefaultArgs: ['--disable-background-networking'], args: ['--no-sandbox', '--ignore-certificate-errors'] });
+  const missing = async () => {
+    const now = await counts();
+    return Object.entries(LEAKS).flatMap(([way, key]) => (of(now, key) > 0 ? [] : `${way} (${key})`));
+  };
   try {
-    const page = await browser.newPage();
-    await page.goto('https://shop.test/leaks');
-    await page.waitForFunction(() => document.title === 'Leaks done', undefined, { timeout: 60000 * SLOW });
-    for (const [way, key] of Object.entries(LEAKS)) await until(`${way} (${key})`, 15000, async () => (await count(key)) > 0).catch(async (e) => assert.fail(`${e.message}\n${await page.textContent('#out')}`));
+    let page;
+    // What is only a hint (preconnect, prefetch), a busy browser leaves out: the page is loaded again then.
+    for (let i = 0; i < 4 && (await missing()).length; i++) {
+      page = await browser.newPage();
+      await page.goto('https://shop.test/leaks');
+      await page.waitForFunction(() => document.title === 'Leaks done', undefined, { timeout: 60000 * SLOW });
+      await until('all of it', 10000, async () => !(await missing()).length).catch(() => {});
+    }
+    assert.deepEqual(await missing(), [], await page.textContent('#out'));
     for (const [url, key] of Object.entries(NAVIGATIONS)) {
       const begun = await count(key);
       await page.goto(url).catch(() => {});

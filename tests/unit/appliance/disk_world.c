@@ -386,7 +386,7 @@ void world_check(const struct deed *d, enum deed_end end, bool cut, unsigned on)
 static bool is_leftover(const char *name)
 {
 	if (starts_with(name, "rules-") || starts_with(name, "networks-") ||
-		starts_with(name, "upstream-"))
+		starts_with(name, "upstream-") || starts_with(name, "budget-"))
 		return false; /* fake_policy.c's, which is killed at times */
 	return strstr(name, ".part") || strstr(name, ".tmp") || strstr(name, ".new") ||
 	       strstr(name, ".old") || name[0] == '.';

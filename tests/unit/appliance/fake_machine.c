@@ -133,13 +133,15 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct qmp *q = timer->data;
 	struct vm *vm = q->vm;
+	char why[sizeof(vm->why)];
 
 	waitpid(vm->pid, NULL, WNOHANG);
 	if (!process_start_time(vm->pid)) {
 		uv_timer_stop(timer);
 		vm_task_drop(vm);
 		vm_settle(vm, vm->asked ? VM_END_POWEROFF : VM_END_CRASH, "the process is gone");
-		vm->cb.ended(vm->data, vm->how, vm->why);
+		snprintf(why, sizeof(why), "%s", vm->why); /* the callback frees it */
+		vm->cb.ended(vm->data, vm->how, why);
 	} else if (q->n > 0) {
 		answer_one(q);
 	} else if (q->linked && q->ticks < 2) {

@@ -109,7 +109,7 @@ PUBLIC void faults_disarm(void)
 static const char *below(const char *path)
 {
 	static const char *const own[] = {"log", "qemus", "policies", "policy-", "rules-",
-		"networks-", "upstream-", "verified-", "run/ns/", "run/control"};
+		"networks-", "upstream-", "budget-", "verified-", "run/ns/", "run/control"};
 	size_t n = strlen(faults->root);
 
 	if (strncmp(path, faults->root, n) != 0 || (path[n] != '/' && path[n] != 0))

@@ -25,6 +25,8 @@ static struct upstream *upstream;
 static struct pin_networks nothing;
 static const struct ruleset no_rules;
 static unsigned downs, ups;
+static struct lookup *lookups[4]; /* nothing ends one but the end of its program */
+static size_t n_lookups;
 
 static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
 {
@@ -94,6 +96,12 @@ static void on_done(struct lookup_wait *w, const struct lookup_result *r)
 	one->done = true;
 }
 
+static struct lookup *new_lookup(void)
+{
+	assert_in_range(n_lookups, 0, ARRAY_SIZE(lookups) - 1);
+	return lookups[n_lookups++] = lookup_new(upstream, &nothing, &no_rules);
+}
+
 static struct lookup_result look_up(struct lookup *l, const char *name)
 {
 	struct wait one = {.wait = {.done = on_done}};
@@ -106,7 +114,7 @@ static struct lookup_result look_up(struct lookup *l, const char *name)
 
 static void ttls(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
+	struct lookup *l = new_lookup();
 
 	server.asked = 0;
 	for (int i = 0; i < 3; i++) {
@@ -132,7 +140,7 @@ static void ttls(void **state)
 
 static void many_waiters_one_question(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
+	struct lookup *l = new_lookup();
 	struct wait waits[20] = {0};
 
 	server.asked = 0;
@@ -151,7 +159,7 @@ static void many_waiters_one_question(void **state)
 /* Twice as many names as are kept: the first ones are asked again, the last ones are there. */
 static void bounded(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
+	struct lookup *l = new_lookup();
 	char name[32];
 	unsigned again = 0;
 
@@ -172,7 +180,7 @@ static void bounded(void **state)
  * told. */
 static void silence(void **state)
 {
-	struct lookup *l = lookup_new(upstream, &nothing, &no_rules);
+	struct lookup *l = new_lookup();
 	struct wait one = {.wait = {.done = on_done}};
 
 	downs = ups = 0;
