@@ -94,7 +94,7 @@ int agent_folder_make(struct agent *a, struct err *err)
 	return r;
 }
 
-static bool named_by_record(const struct agent *a, const char *file)
+bool agent_folder_names(const struct agent *a, const char *file)
 {
 	AUTOFREE char *disk = xasprintf("%s.qcow2", a->rec.disk),
 		      *asleep = xasprintf("sleep.%s", a->rec.disk), *quoted = NULL;
@@ -120,7 +120,7 @@ void agent_folder_sweep(struct agent *a)
 		AUTOFREE char *path = NULL;
 
 		if (streq(e->d_name, ".") || streq(e->d_name, "..") ||
-			named_by_record(a, e->d_name))
+			agent_folder_names(a, e->d_name))
 			continue;
 		path = xasprintf("%s/%s", folder, e->d_name);
 		if (remove_tree(path, &err) < 0)

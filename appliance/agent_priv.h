@@ -182,6 +182,8 @@ cJSON *agent_layers(const struct agent *a);
 char *agent_lower_disk(const struct agent *a);
 /* Folder, disk and what memory stands on; idempotent. */
 int agent_folder_make(struct agent *a, struct err *err);
+/* The record names that file of its folder. */
+bool agent_folder_names(const struct agent *a, const char *file);
 /* Removes what the record does not name. */
 void agent_folder_sweep(struct agent *a);
 uint64_t agent_folder_bytes(const struct agent *a);

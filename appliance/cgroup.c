@@ -4,6 +4,7 @@
 #include "paths.h"
 #include "util.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -248,4 +249,21 @@ int cgroup_remove(const char *state, const char *id, struct err *err)
 			result = r;
 	}
 	return result;
+}
+
+void cgroup_each(const char *state, void (*fn)(void *data, const char *name), void *data)
+{
+	struct folder folders[CGROUP_FOLDERS];
+	size_t n = load(state, folders);
+
+	for (size_t i = 0; i < n; i++) {
+		DIR *dir = opendir(folders[i].path);
+		struct dirent *e;
+
+		while (dir && (e = readdir(dir)))
+			if (e->d_type == DT_DIR && e->d_name[0] != '.')
+				fn(data, e->d_name);
+		if (dir)
+			closedir(dir);
+	}
 }

@@ -41,5 +41,7 @@ void cgroup_kill(const char *state, const char *id);
 /* Removes the group, killing what is left in it; waits for that at most a second. A missing one is
  * fine. */
 int cgroup_remove(const char *state, const char *id, struct err *err);
+/* Calls fn with the name of each group that is there; with v1 once for each controller. */
+void cgroup_each(const char *state, void (*fn)(void *data, const char *name), void *data);
 
 #endif

@@ -2,6 +2,7 @@
  * changes nothing. */
 #include "doctor.h"
 #include "doctor_image.h"
+#include "doctor_leftovers.h"
 #include "house.h"
 #include "paths.h"
 #include "util.h"
@@ -444,6 +445,21 @@ static void check_clock(const char *state, struct doctor_finding *f)
 	way_out(f, "set the clock (timedatectl set-ntp true)");
 }
 
+static void check_leftovers(const char *state, struct doctor_finding *f)
+{
+	char first[300];
+	bool up;
+	int n = doctor_leftovers(state, &up, first, sizeof(first));
+
+	say(f, DOCTOR_OK, "leftovers: none");
+	if (n == 0)
+		return;
+	say(f, DOCTOR_WARN, "leftovers: %d", n);
+	because(f, "%.260s%s", first, n > 1 ? ", and others" : "");
+	way_out(f, up ? "berth down, then berth up removes them"
+		      : "berth up takes them back or removes them");
+}
+
 static const struct {
 	const char *name;
 	void (*check)(const char *state, struct doctor_finding *f);
@@ -462,6 +478,7 @@ static const struct {
 	{"image-tools", check_tools},
 	{"state", check_state},
 	{"image", check_image},
+	{"leftovers", check_leftovers},
 	{"clock", check_clock},
 };
 

@@ -112,6 +112,7 @@ static const struct json_member args_events_unsubscribe[] = {
 #define WITH(members) members, ARRAY_SIZE(members)
 static const struct op table[] = {
 	{"status", false, NULL, 0, op_status},
+	{"leftovers", false, NULL, 0, op_leftovers},
 	{"shutdown", true, NULL, 0, op_shutdown},
 	{"token.check", false, WITH(args_token_check), op_token_check},
 	{"token.create", true, WITH(args_token_create), op_token_create},

@@ -61,6 +61,7 @@ void op_events_list(struct daemon *d, struct request *r);
 void op_events_subscribe(struct daemon *d, struct request *r);
 void op_events_unsubscribe(struct daemon *d, struct request *r);
 /* ops_daemon.c */
+void op_leftovers(struct daemon *d, struct request *r);
 void op_status(struct daemon *d, struct request *r);
 void op_shutdown(struct daemon *d, struct request *r);
 

@@ -1,5 +1,6 @@
 /* Operations on the appliance itself: status, shutdown. */
 #include "kvm_probe.h"
+#include "leftovers.h"
 #include "ops.h"
 #include "paths.h"
 #include "process.h"
@@ -21,7 +22,8 @@ static void add_pid(cJSON *o, const char *name, const struct daemon *d, const ch
 
 static cJSON *count_agents(struct daemon *d)
 {
-	static const char *const states[] = {"creating", "running", "stopped", "failed"};
+	static const char *const states[] = {
+		"creating", "running", "suspended", "stopped", "failed"};
 	unsigned n[ARRAY_SIZE(states)] = {0}, total = 0;
 	cJSON *o = cJSON_CreateObject();
 
@@ -50,6 +52,14 @@ void op_status(struct daemon *d, struct request *r)
 	cJSON_AddStringToObject(o, "listen", listen && listen[0] ? listen : d->config.listen);
 	add_pid(o, "supervisor_pid", d, "up.pid");
 	add_pid(o, "gateway_pid", d, "gateway.pid");
+	request_ok(r, o, -1);
+}
+
+void op_leftovers(struct daemon *d, struct request *r)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddItemToObject(o, "leftovers", leftovers_find(d->agents));
 	request_ok(r, o, -1);
 }
 

@@ -149,6 +149,7 @@ test('rm takes everything of the agent, down everything of the appliance', { tim
   const namespace = fs.readlinkSync(`/proc/${qemu}/ns/net`);
   const before = traces(a.state, other.id, namespace).join('\n');
   for (const what of [/agents\/ag_/, /run\/ns\/ag_/, /cgroup\/.*ag_/, /process \d+ .*qemu/, /mount in process/, /ns\/net of process/]) assert.match(before, what); // it can be seen at all
+  assert.equal(await a.leftovers(), 'leftovers: none');
   await a.cli('rm', 'two', { timeout: 90000 * SLOW });
   assert.deepEqual(await lastly(() => [qemu, policy].filter(alive)), []);
   assert.deepEqual(await lastly(() => traces(a.state, other.id, namespace)), []);
@@ -158,7 +159,9 @@ test('rm takes everything of the agent, down everything of the appliance', { tim
   const ones = fs.readlinkSync(`/proc/${one.qemu}/ns/net`);
   const groups = cgroups(a.state);
   assert.ok(groups.length > 0 && groups.every((g) => fs.existsSync(g)), groups.join(' '));
+  assert.equal(await a.leftovers(), 'leftovers: none');
   await a.down();
+  assert.equal(await a.leftovers(), 'leftovers: none');
   assert.deepEqual(await lastly(() => groups.filter((g) => fs.existsSync(g))), []);
   assert.deepEqual(await lastly(() => remains(a.state)), []);
   assert.deepEqual(await lastly(() => [...netNamespaces()].filter((n) => !namespacesBefore.has(n))), []);

@@ -351,6 +351,7 @@ test('removed: no file of it is left, and `down` leaves none half made', { timeo
   assert.deepEqual(fs.readdirSync(folder('snapshots')), []);
   assert.deepEqual(fs.readdirSync(folder('agents')), []);
   assert.ok(ids.includes(one.id) === false);
+  assert.equal(await a.leftovers(), 'leftovers: none');
   const left = execFileSync('find', [a.state, '-name', '*.part', '-o', '-name', '.new-*', '-o', '-name', '.rm-*'], { encoding: 'utf8' });
   assert.equal(left, '');
 });

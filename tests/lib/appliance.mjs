@@ -219,6 +219,13 @@ export class Appliance {
     return { ...r, stdout: r.stdout.toString() };
   }
 
+  /** What `berth doctor` says of files and processes that belong to nobody. */
+  async leftovers() {
+    const { checks } = JSON.parse((await this.tryCli('--json', 'doctor', { timeout: 120000 * SLOW })).stdout);
+    const { what, detail } = checks.find((c) => c.name === 'leftovers');
+    return detail ? `${what}: ${detail}` : what;
+  }
+
   pid(file) {
     return Number(fs.readFileSync(path.join(this.state, 'run', file), 'utf8').split(' ')[0]);
   }

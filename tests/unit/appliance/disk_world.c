@@ -440,6 +440,11 @@ void world_check_leftovers(void)
 		check_agent_folder(json_str(one, "name", ""));
 		n++;
 	}
+	cJSON_Delete(list);
+	list = call("leftovers", "{}");
+	one = cJSON_GetArrayItem(json_get(json_get(list, "ok"), "leftovers"), 0);
+	if (one)
+		FAIL("%s %s", json_str(one, "path", ""), json_str(one, "what", ""));
 	if (count_files("agents") != n || count_files("lost") != 0)
 		FAIL("%u agents have %u folders, and %u are laid aside", n, count_files("agents"),
 			count_files("lost"));

@@ -252,6 +252,49 @@ static void test_random_life(void **state)
 	assert_world(there, running);
 }
 
+static int leftovers(const char *path)
+{
+	cJSON *msg = call("leftovers", "{}"), *one;
+	const cJSON *list = json_get(json_get(msg, "ok"), "leftovers");
+	int n = cJSON_GetArraySize(list), found = 0;
+
+	assert_non_null(list);
+	cJSON_ArrayForEach (one, list)
+		found += path && streq(json_str(one, "path", ""), path);
+	if (path)
+		assert_int_equal(found, 1);
+	cJSON_Delete(msg);
+	return n;
+}
+
+/* What belongs to nobody is named while the daemon runs, and gone after its next start. */
+static void test_leftovers(void **state)
+{
+	static const char *const planted[] = {"agents/%s/sleep.old", "agents/ag_aaaaaaaaaaaaaaaa",
+		"run/agents/%s", "snapshots/.rm-sn_x", "templates/.new-x"};
+	char id[64];
+
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\"}");
+	assert_int_equal(leftovers(NULL), 0);
+	want_ok("agent.stop", "{\"agent\":\"a\"}");
+	assert_int_equal(leftovers(NULL), 0);
+	snprintf(id, sizeof(id), "%s", shown("a", "id"));
+	for (size_t i = 0; i < ARRAY_SIZE(planted); i++) {
+		AUTOFREE char *name = xasprintf(planted[i], id),
+			      *path = xasprintf("%s/%s", scratch_path, name), *up = xstrdup(path);
+
+		*strrchr(up, '/') = 0;
+		assert_int_equal(make_dir(up, 0700, NULL), 0);
+		assert_int_equal(make_dir(path, 0700, NULL), 0);
+		assert_int_equal(leftovers(name), (int)i + 1);
+	}
+	daemon_kill();
+	daemon_up();
+	want_ok("agent.start", "{\"agent\":\"a\"}");
+	assert_int_equal(leftovers(NULL), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, each, after)
@@ -259,6 +302,7 @@ int main(void)
 		T(test_killed_anywhere),
 		T(test_killed_anytime),
 		T(test_random_life),
+		T(test_leftovers),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
