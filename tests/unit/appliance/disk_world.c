@@ -247,7 +247,7 @@ static void check_folder(const char *folder)
 	cJSON *m = snapshot_read(folder, &err), *one;
 	const cJSON *memory = json_get(m, "memory");
 	const char *want[SNAPSHOT_LAYERS_MAX + 3], *argv[SNAPSHOT_LAYERS_MAX + 6];
-	AUTOFREE char *out = NULL, *command = NULL;
+	AUTOFREE char *out = NULL;
 	size_t n = 0;
 	FILE *f;
 	char line[300];

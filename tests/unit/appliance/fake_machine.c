@@ -259,8 +259,7 @@ int vm_start(struct vm **ret, uv_loop_t *loop, const struct vm_spec *spec,
 	const struct vm_callbacks *cb, void *data, struct err *err)
 {
 	struct vm *vm = vm_new(loop, spec, cb, data);
-	AUTOFREE char *disk = path_in(vm->state, "agents/%s/%s.qcow2", vm->id, vm->disk),
-		      *folder = path_in(vm->state, "agents/%s", vm->id);
+	AUTOFREE char *folder = path_in(vm->state, "agents/%s", vm->id);
 	char chain[200] = "?";
 	struct stat st;
 	int r;
