@@ -79,7 +79,8 @@ static void read_head(struct lenient *l)
 	l->hosts = 0;
 	l->length = 0;
 	l->chunked = false;
-	check(target && (target[1] == '/' || target[1] == '*') && strncmp(line, "CONNECT", 7) != 0);
+	check(target && (target[1] == '/' || target[1] == '*') &&
+		strncmp(line, "CONNECT ", 8) != 0);
 	while (!last) {
 		free(line);
 		line = next_line(l);
