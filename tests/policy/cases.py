@@ -13,7 +13,7 @@ CASES = []
 FAST = 20.0  # seconds in which a refusal is there, on a machine that is busy too; whatever is only silent is waited for longer
 TCP_PROBE = """
 import socket, sys
-s = socket.socket(); s.settimeout(30)
+s = socket.socket(); s.settimeout(float(sys.argv[3]) if sys.argv[3:] else 30)
 try: s.connect((sys.argv[1], int(sys.argv[2])))
 except OSError as e: print(type(e).__name__)
 else: print("connected")
