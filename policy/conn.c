@@ -238,6 +238,7 @@ static void on_dialled(struct dial *d, int result)
 	c->down.to = (uv_stream_t *)&c->guest;
 	c->up.to = &d->sock.stream;
 	d->sock.stream.data = &c->down;
+	c->up.through = c->down.through = c->kind != CONN_HTTP;
 	flow_push(&c->down);
 	go_on(c);
 }

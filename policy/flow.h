@@ -13,12 +13,21 @@
  * Bytes read are `held` until the owner says how many of them may `pass`. Reading stops while the
  * buffer is full and goes on when room is made; the end of the input is passed on after the last
  * byte. Embedded; the data of the stream it reads from is the flow.
+ *
+ * Once `through` is set the owner wants to see no more of it: after the first FLOW_SPLICE_FROM
+ * bytes the rest goes through a pipe, from one socket into the other without a copy (splice(2)), if
+ * one of the FLOW_PIPES_MAX pipes is free.
  */
+#define FLOW_SPLICE_FROM (256u << 10)
+#define FLOW_PIPES_MAX 32 /* of all flows; two descriptors and at most 1 MiB each */
+
 struct flow {
 	uint8_t *data;
 	size_t size, len, pass,
 		writing; /* writing: bytes at the front that a write under way covers */
-	bool eof, shut, reading;
+	bool eof, shut, reading, through, ended;
+	int pipe[2];            /* -1: none */
+	size_t piped;           /* bytes in it */
 	uint64_t total;         /* bytes passed on */
 	struct pacer pacer;     /* how fast it may read */
 	uv_stream_t *from, *to; /* to: NULL until there is somebody */

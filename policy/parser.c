@@ -141,14 +141,14 @@ static void op_policy_set(void *data, const cJSON *policy, struct control_reques
 	*change = (struct change){.parser = p,
 		.request = r,
 		.pins = {.done = on_pins_in_force},
-		.asked = 2}; /* one is let go below */
+		.asked = 2}; /* the pins, and one that is let go below */
 	relay_recheck(p->relay);
 	ask_networks(change, &(struct wall_request){.op = WALL_NETS_BEGIN});
 	ruleset_networks(&p->rules, ask_network, change);
 	ask_networks(change, &(struct wall_request){.op = WALL_NETS_COMMIT});
 	log_info("%zu rules are in force%s", p->rules.n, p->rules.learn ? ", in mode learn" : "");
 	if (pins_follow(p->pins, &p->rules, &change->pins))
-		finish_part(change, 0);
+		change->asked--;
 	finish_part(change, 0);
 }
 
