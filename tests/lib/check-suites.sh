@@ -3,7 +3,7 @@
 # the top folder. BERTH_CHECK_BUILT: what this ./check has passed already.
 set -uo pipefail
 
-# name | what must have passed before | run again when it failed | boots machines | seconds at most | what it is
+# name | what must have passed before | run again when it failed | boots machines, or mostly waits | seconds at most | what it is
 # shellcheck disable=SC2034 # for ./check
 SUITES="
 gcc||no|no|600|everything with gcc, warnings are errors
@@ -19,8 +19,8 @@ asan-unit|asan|no|no|1500|unit tests under AddressSanitizer and UBSan
 unit|gcc|no|no|900|unit tests
 clang|gcc|no|no|600|everything with clang, warnings are errors
 fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
-policy|gcc|no|no|900|berth-policy against a test internet
-policy-asan|asan|no|no|1200|the same with sanitizers
+policy|gcc|no|waits|900|berth-policy against a test internet
+policy-asan|asan|no|waits|1200|the same with sanitizers
 gateway|gcc|no|no|700|the gateway with native upstreams
 gateway-asan|asan|no|no|900|the same with sanitizers
 gateway-guest|image asan|yes|yes|500|both against a real guest
