@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/prctl.h>
 
 static int64_t used(const char *total)
@@ -120,11 +121,45 @@ static void test_suspended_at_the_limit(void **state)
 	assert_limited("nothing");
 }
 
+/* The database of an appliance that is down: what was counted was counted yesterday. */
+static void turn_the_page(void)
+{
+	AUTOFREE char *path = xasprintf("%s/berth.db", scratch_path);
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(db, "UPDATE usage SET date = date - 1", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_changes(db), 1);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A day's bytes are open again on the next, and what was put to sleep over them wakes. */
+static void test_next_day(void **state)
+{
+	daemon_up();
+	want_ok("agent.create",
+		"{\"name\":\"a\",\"limits\":{\"bytes_per_day\":5000,\"on_limit\":\"suspend\"}}");
+	want_ok("policy.change", "{\"agent\":\"a\",\"allow\":[\"used-6000.example\"]}");
+	wait_shown("a", "state", "suspended");
+	want_error("agent.resume", "{\"agent\":\"a\"}", "limit-reached");
+	want_ok("policy.set", "{\"agent\":\"a\",\"rules\":[],\"limits\":{\"bytes_per_day\":5000,"
+			      "\"on_limit\":\"suspend\"}}");
+	daemon_kill();
+	turn_the_page();
+	daemon_up();
+	wait_shown("a", "state", "running");
+	assert_limited("nothing");
+	assert_int_equal(used("bytes_per_day"), 0);
+	assert_int_equal(count_events("egress.limit-lifted"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_totals, each, after),
 		cmocka_unit_test_setup_teardown(test_suspended_at_the_limit, each, after),
+		cmocka_unit_test_setup_teardown(test_next_day, each, after),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
