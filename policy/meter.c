@@ -35,6 +35,7 @@ static void check(struct meter *m)
 
 	if (over && !m->over)
 		uv_timer_start(&m->cut, on_cut, 0, 0);
+	m->up.piece = m->down.piece = m->budget == UINT64_MAX ? SIZE_MAX : METER_PIECE;
 	/* At once: much may be read before the loop gets to the cut. */
 	m->over = m->up.closed = m->down.closed = over;
 }

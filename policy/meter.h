@@ -7,6 +7,7 @@
 
 #define METER_BURST_S 10u /* of a rate's worth may come at once: a page that loads */
 #define METER_REPORT_MS 2000
+#define METER_PIECE 65536u /* read at once where a number of bytes is all there is */
 
 /* None may end connections from within meter_ functions but over. */
 struct meter_callbacks {

@@ -57,7 +57,7 @@ static void on_timer(uv_timer_t *timer)
 
 void pace_init(struct pace *pace, uv_loop_t *loop, void (*passed)(void *data), void *data)
 {
-	*pace = (struct pace){.passed = passed, .data = data};
+	*pace = (struct pace){.passed = passed, .data = data, .piece = SIZE_MAX};
 	pace->end = &pace->first;
 	uv_timer_init(loop, &pace->timer);
 	pace->timer.data = pace;
@@ -82,12 +82,12 @@ size_t pacer_room(struct pacer *p)
 	if (p->pace->closed)
 		return 0;
 	if (p->pace->bucket.rate == 0)
-		return SIZE_MAX;
+		return p->pace->piece;
 	/* Also who never had to wait gets in line. */
 	if (p->waits || (p->grant == SIZE_MAX && p->pace->first))
 		return 0;
 	level = bucket_level(&p->pace->bucket, now_ms());
-	return level <= 0 ? 0 : MIN((size_t)level, p->grant);
+	return level <= 0 ? 0 : MIN(MIN((size_t)level, p->grant), p->pace->piece);
 }
 
 void pacer_took(struct pacer *p, size_t n)

@@ -21,6 +21,7 @@ struct pace {
 	struct pacer *first, **end;
 	size_t waiting;
 	uint64_t bytes; /* passed on so far */
+	size_t piece;   /* most that is read at once: as far as a budget may be overdrawn */
 	bool closed;    /* nobody may read any more */
 	void (*passed)(void *data);
 	void *data;

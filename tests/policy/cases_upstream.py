@@ -143,14 +143,14 @@ def failing_proxies(t):
         assert (r, code) == (0, 502) and seconds < 15, (why, r, code, seconds)
         assert "proxy" in body and PROXY not in body and "joe" not in body, body
         said = [e for e in t.policy.take_events(0) if e["type"] == "egress" and e["protocol"] == "http"]
-        assert said and said[0]["reason"] == f"the proxy {PROXY}:{port} {why}", (why, said)
+        assert f"the proxy {PROXY}:{port} {why}" in [e["reason"] for e in said], (why, said)
         assert t.curl("https://allowed.test/", timeout=30)[0] != 0
     for kind, port, why in (("http", 3128, f"does not connect to {GOOD}:8080 (403)"),
                             ("socks5", 1080, "does not allow it (SOCKS5 reply 2)")):
         t.policy.upstream(proxy={"host": PROXY, "kind": kind, "port": port})
         assert t.curl("http://port.test:8080/")[1] == 502
         said = [e for e in t.policy.take_events() if e["type"] == "egress" and e["port"] == 8080]
-        assert said[0]["reason"] == f"the proxy {PROXY}:{port} {why}", said
+        assert f"the proxy {PROXY}:{port} {why}" in [e["reason"] for e in said], said
     assert not t.reached(f"tcp {PROXY}:", "proxy to"), "it went around the proxy"
 
 
