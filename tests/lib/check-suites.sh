@@ -19,10 +19,10 @@ asan-unit|asan|no|no|1500|unit tests under AddressSanitizer and UBSan
 unit|gcc|no|no|900|unit tests
 clang|gcc|no|no|600|everything with clang, warnings are errors
 fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
-policy|gcc|no|waits|900|berth-policy against a test internet
-policy-asan|asan|no|waits|1200|the same with sanitizers
-gateway|gcc|no|no|700|the gateway with native upstreams
-gateway-asan|asan|no|no|900|the same with sanitizers
+policy|gcc|yes|waits|900|berth-policy against a test internet
+policy-asan|asan|yes|waits|1200|the same with sanitizers
+gateway|gcc|yes|no|700|the gateway with native upstreams
+gateway-asan|asan|yes|no|900|the same with sanitizers
 gateway-guest|image asan|yes|yes|500|both against a real guest
 cli|gcc|no|no|300|the command line
 "

@@ -103,6 +103,12 @@ class Case:
         """The refusals (of a name) that berth-policy has told of, once they are enough."""
         return self.events(lambda e: e.get("verdict") == "deny" and (name is None or e["name"] == name), enough)
 
+    def denied_because(self, *reasons):
+        """The refusals that berth-policy has told of, once all of these reasons are among them."""
+        told = self.denied(enough=lambda some: {e["reason"] for e in some} >= set(reasons))
+        assert {e["reason"] for e in told} >= set(reasons), told
+        return told
+
     def events(self, wanted, enough=bool):
         found, deadline = [], time.time() + 60
         while True:
