@@ -115,7 +115,10 @@ test('one Playwright script over kill -9 of berthd, while the agent sleeps and w
   assert.equal(await state(), 'running');
   process.kill((await a.pids()).berthd, 'SIGKILL');
   assert.equal((await look(page)).nonce, nonce);
-  await until('berthd is back', 60000, async () => (await state()) === 'running');
+  await until('berthd is back and knows its machine', 60000, async () => {
+    const now = await a.show('one');
+    return now.state === 'running' && now.browser === 'up' && !now.state_detail;
+  });
   await suspend();
   assert.equal((await look(page)).nonce, nonce);
   assert.ok(!script.lost, 'the connection was lost');
