@@ -3,10 +3,9 @@
 #include "bytes.h"
 #include "cli_progress.h"
 #include "config.h"
-#include "ctl.h"
+#include "control_ask.h"
 #include "house.h"
 #include "paths.h"
-#include "sock.h"
 #include "supervisor.h"
 #include "util.h"
 
@@ -192,37 +191,18 @@ int cli_up(struct cli *c, struct err *err)
 	return r < 0 ? r : 0;
 }
 
+static void on_stop_progress(void *data, const char *step, const char *detail)
+{
+	progress_step(data, step, detail);
+}
+
 /* `shutdown` on the control channel, for when the gateway does not answer. */
 static int shutdown_by_control(const struct cli *c, struct progress *p, struct err *err)
 {
-	AUTOFREE char *path = path_in(c->state, "run/control/control.sock");
-	AUTOJSON *rq = cJSON_CreateObject();
-	int fd = sock_connect_unix(path, err), r = 1;
-	struct ctl *ctl;
+	cJSON *ok = control_ask(c->state, "shutdown", STOP_WAIT_MS, on_stop_progress, p, err);
+	int r = ok ? 0 : err->code;
 
-	if (fd < 0)
-		return fd;
-	ctl = ctl_new(fd);
-	cJSON_AddNumberToObject(rq, "id", 1);
-	cJSON_AddStringToObject(rq, "op", "shutdown");
-	cJSON_AddObjectToObject(rq, "args");
-	cJSON_AddStringToObject(rq, "by", "local");
-	ctl_send(ctl, rq, -1);
-	while (r > 0) {
-		AUTOJSON *answer = ctl_receive(ctl, STOP_WAIT_MS, NULL, err);
-		const cJSON *progress = json_get(answer, "progress");
-
-		if (!answer)
-			r = err->code;
-		else if (progress)
-			progress_step(p, json_str(progress, "step", ""),
-				json_str(progress, "detail", NULL));
-		else if (json_get(answer, "error"))
-			json_to_err(json_get(answer, "error"), err), r = err->code;
-		else
-			r = 0;
-	}
-	ctl_free(ctl);
+	cJSON_Delete(ok);
 	return r;
 }
 

@@ -1,37 +1,13 @@
 #include "doctor_leftovers.h"
-#include "ctl.h"
+#include "control_ask.h"
 #include "json.h"
 #include "paths.h"
 #include "process.h"
-#include "sock.h"
 #include "util.h"
 
 #include <dirent.h>
 
 #define ANSWER_WAIT_MS 10000
-
-/* Berthd's answer, or NULL when none serves the state folder. */
-static cJSON *ask(const char *state)
-{
-	AUTOFREE char *path = path_in(state, "run/control/control.sock");
-	struct err err;
-	int fd = sock_connect_unix(path, &err);
-	cJSON *rq, *answer;
-	struct ctl *ctl;
-
-	if (fd < 0)
-		return NULL;
-	ctl = ctl_new(fd);
-	rq = cJSON_CreateObject();
-	cJSON_AddNumberToObject(rq, "id", 1);
-	cJSON_AddStringToObject(rq, "op", "leftovers");
-	cJSON_AddObjectToObject(rq, "args");
-	ctl_send(ctl, rq, -1);
-	answer = ctl_receive(ctl, ANSWER_WAIT_MS, NULL, &err);
-	ctl_free(ctl);
-	cJSON_Delete(rq);
-	return answer;
-}
 
 /* An entry of a folder that counts, or NULL at the end. */
 static const char *next_name(DIR *dir, bool hidden)
@@ -69,9 +45,9 @@ static int look(const char *state, const char *folder, bool hidden, char *first,
 
 int doctor_leftovers(const char *state, bool *ret_up, char *first, size_t size)
 {
-	cJSON *answer = ask(state);
-	const cJSON *list = json_get(json_get(answer, "ok"), "leftovers"),
-		    *one = cJSON_GetArrayItem(list, 0);
+	struct err err;
+	cJSON *answer = control_ask(state, "leftovers", ANSWER_WAIT_MS, NULL, NULL, &err);
+	const cJSON *list = json_get(answer, "leftovers"), *one = cJSON_GetArrayItem(list, 0);
 	int n = cJSON_GetArraySize(list);
 
 	*ret_up = list;

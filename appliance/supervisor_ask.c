@@ -1,7 +1,6 @@
 /* Blocking questions to berthd and the gateway, asked from short-lived children. */
 #include "supervisor_ask.h"
-#include "ctl.h"
-#include "json.h"
+#include "control_ask.h"
 #include "paths.h"
 #include "sock.h"
 #include "util.h"
@@ -16,34 +15,10 @@
 
 static int ask_daemon(const char *state, const char *op, int timeout_ms, struct err *err)
 {
-	AUTOFREE char *path = path_in(state, "run/control/control.sock");
-	int fd = sock_connect_unix(path, err), r = 1;
-	struct ctl *ctl;
-	cJSON *request;
+	cJSON *ok = control_ask(state, op, timeout_ms, NULL, NULL, err);
+	int r = ok ? 0 : err->code;
 
-	if (fd < 0)
-		return fd;
-	ctl = ctl_new(fd);
-	request = cJSON_CreateObject();
-	cJSON_AddNumberToObject(request, "id", 1);
-	cJSON_AddStringToObject(request, "op", op);
-	cJSON_AddStringToObject(request, "by", "local");
-	cJSON_AddObjectToObject(request, "args");
-	ctl_send(ctl, request, -1);
-	cJSON_Delete(request);
-	while (r > 0) {
-		cJSON *answer = ctl_receive(ctl, timeout_ms, NULL, err);
-		const cJSON *error = json_get(answer, "error");
-
-		if (!answer)
-			r = -EIO;
-		else if (error)
-			json_to_err(error, err), r = -EIO;
-		else if (json_get(answer, "ok"))
-			r = 0;
-		cJSON_Delete(answer);
-	}
-	ctl_free(ctl);
+	cJSON_Delete(ok);
 	return r;
 }
 
