@@ -173,6 +173,12 @@ static inline bool agent_is_hidden(const struct agent *a)
 	return a->rec.name[0] == '.';
 }
 
+/* Nothing of it runs, and it is not on its way anywhere. */
+static inline bool agent_rests(const struct agent *a)
+{
+	return a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED || a->phase == PHASE_SUSPENDED;
+}
+
 /* agent_folder.c */
 char *agent_folder(const struct agent *a);
 char *agent_sleep_folder(const struct agent *a);

@@ -209,17 +209,12 @@ void agents_recover(struct agents *all)
 	agents_look_for_idle(all);
 }
 
-static bool rests(const struct agent *a)
-{
-	return a->phase == PHASE_STOPPED || a->phase == PHASE_FAILED || a->phase == PHASE_SUSPENDED;
-}
-
 static unsigned count_left(struct agents *all)
 {
 	unsigned n = 0;
 
 	for (struct agent *a = all->first; a; a = a->next)
-		n += !rests(a);
+		n += !agent_rests(a);
 	return n;
 }
 
@@ -234,7 +229,7 @@ static void stop_late(struct agents *all)
 		enum agent_action action = agent_fsm(a->phase, INPUT_STOP).action;
 
 		next = a->next;
-		if (!rests(a) && (action == ACTION_SHUTDOWN || action == ACTION_CLEAN))
+		if (!agent_rests(a) && (action == ACTION_SHUTDOWN || action == ACTION_CLEAN))
 			stop_one(all, a);
 	}
 }
@@ -287,7 +282,7 @@ void agents_shutdown(struct agents *all,
 	all->shutdown_timer = watch_timer_new(all->o.loop, shutdown_over, all);
 	for (struct agent *a = all->first; a; a = next) {
 		next = a->next;
-		if (!rests(a))
+		if (!agent_rests(a))
 			stop_one(all, a);
 	}
 	watch_timer_start(all->shutdown_timer, 0);
