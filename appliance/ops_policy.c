@@ -140,46 +140,24 @@ void op_policy_log(struct daemon *d, struct request *r)
 	request_fail(r, &err);
 }
 
-/* Whatever the rules say, nothing goes out when a number of bytes is used up. */
-static void add_used_up(struct agent *a, cJSON *answer)
-{
-	cJSON *usage = agent_usage(a), *step;
-	const char *limit = json_str(usage, "limited", "");
-	char text[160];
-
-	if (limit[0] && !streq(json_str(answer, "verdict", ""), "deny")) {
-		step = cJSON_CreateObject();
-		cJSON_AddStringToObject(step, "step", "limit");
-		cJSON_AddBoolToObject(step, "ok", false);
-		snprintf(text, sizeof(text), "%.40s is used up: nothing goes out", limit);
-		cJSON_AddStringToObject(step, "detail", text);
-		cJSON_AddItemToArray(cJSON_GetObjectItem(answer, "steps"), step);
-		snprintf(text, sizeof(text), "berth policy %.63s limit %.40s=none",
-			agent_record(a)->name, limit);
-		cJSON_ReplaceItemInObject(answer, "verdict", cJSON_CreateString("deny"));
-		cJSON_ReplaceItemInObject(answer, "command", cJSON_CreateString(text));
-	}
-	cJSON_Delete(usage);
-}
-
 void op_policy_why(struct daemon *d, struct request *r)
 {
 	struct agent *a = op_agent(d, r);
 	struct err err;
-	cJSON *policy, *answer;
+	cJSON *policy, *usage, *answer;
 
 	if (!a)
 		return;
 	policy = policy_to_send(agent_policy(a));
-	answer = why_explain(
-		policy, agent_record(a)->name, json_str(request_args(r), "host", ""), &err);
+	usage = agent_usage(a);
+	answer = why_explain(policy, agent_record(a)->name, json_str(usage, "limited", ""),
+		json_str(request_args(r), "host", ""), &err);
+	cJSON_Delete(usage);
 	cJSON_Delete(policy);
-	if (!answer) {
+	if (answer)
+		request_ok(r, answer, -1);
+	else
 		request_fail(r, &err);
-		return;
-	}
-	add_used_up(a, answer);
-	request_ok(r, answer, -1);
 }
 
 static void add_wish(void *data, const struct egress_record *e)

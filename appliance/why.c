@@ -13,7 +13,7 @@
 /* The question and the answer as it grows. */
 struct why {
 	struct ruleset rules;
-	const char *agent;
+	const char *agent, *used_up;
 	char host[256];
 	bool is_addr;
 	uint32_t addr; /* network byte order */
@@ -45,10 +45,19 @@ static void add_or_null(cJSON *o, const char *name, const char *text)
 		cJSON_AddNullToObject(o, name);
 }
 
-/* The end: what becomes of it, by which rule, and what would change that. */
+/* The end: what becomes of it, by which rule, and what would change that. Whatever the rules let
+ * through, nothing goes out when a number of bytes is used up. */
 static void conclude(
 	struct why *w, const char *verdict, const struct ruleset_decision *d, const char *command)
 {
+	char lift[160];
+
+	if (w->used_up[0] && !streq(verdict, "deny")) {
+		step(w, "limit", false, "%s is used up: nothing goes out", w->used_up);
+		snprintf(lift, sizeof(lift), "berth policy %s limit %s=none", w->agent, w->used_up);
+		verdict = "deny";
+		command = lift;
+	}
 	cJSON_AddStringToObject(w->answer, "verdict", verdict);
 	add_or_null(w->answer, "rule", d->rule);
 	cJSON_AddItemToObject(w->answer, "steps", w->steps);
@@ -198,9 +207,10 @@ wrong:
 	return err_type(err, 400, "invalid-request");
 }
 
-cJSON *why_explain(const cJSON *policy, const char *agent, const char *target, struct err *err)
+cJSON *why_explain(const cJSON *policy, const char *agent, const char *used_up, const char *target,
+	struct err *err)
 {
-	struct why w = {.agent = agent};
+	struct why w = {.agent = agent, .used_up = used_up};
 
 	if (read_target(&w, target, err) < 0 || ruleset_set(&w.rules, policy, err) < 0)
 		return NULL;

@@ -47,7 +47,7 @@ static void why(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct err err = {0};
-		cJSON *v = why_explain(policy, "demo", cases[i].target, &err);
+		cJSON *v = why_explain(policy, "demo", "", cases[i].target, &err);
 		const cJSON *steps = json_get(v, "steps"),
 			    *last = cJSON_GetArrayItem(steps, cJSON_GetArraySize(steps) - 1);
 
@@ -75,20 +75,41 @@ static void why_refuses_nonsense(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct err err = {0};
 
-		assert_null(why_explain(policy, "demo", bad[i], &err));
+		assert_null(why_explain(policy, "demo", "", bad[i], &err));
 		assert_string_equal(err.type, "invalid-request");
 	}
+	cJSON_Delete(policy);
+}
+
+static void why_when_bytes_are_used_up(void **state)
+{
+	cJSON *policy = cJSON_Parse(policy_text);
+	cJSON *v = why_explain(policy, "demo", "bytes_per_day", "p.example", NULL);
+	const cJSON *steps = json_get(v, "steps");
+
+	assert_string_equal(json_str(v, "verdict", ""), "deny");
+	assert_string_equal(json_str(v, "rule", ""), "preset:p");
+	assert_string_equal(
+		json_str(v, "command", ""), "berth policy demo limit bytes_per_day=none");
+	assert_string_equal(
+		json_str(cJSON_GetArrayItem(steps, cJSON_GetArraySize(steps) - 1), "detail", ""),
+		"bytes_per_day is used up: nothing goes out");
+	cJSON_Delete(v);
+	/* What a rule denies stays so when the limit is lifted. */
+	v = why_explain(policy, "demo", "bytes_per_day", "other.invalid", NULL);
+	assert_string_equal(json_str(v, "command", ""), "berth policy demo allow other.invalid");
+	cJSON_Delete(v);
 	cJSON_Delete(policy);
 }
 
 static void why_when_it_learns(void **state)
 {
 	cJSON *policy = cJSON_Parse("{\"mode\":\"learn\",\"rules\":[]}"),
-	      *v = why_explain(policy, "demo", "any.example:8443", NULL);
+	      *v = why_explain(policy, "demo", "", "any.example:8443", NULL);
 
 	assert_string_equal(json_str(v, "verdict", ""), "learn");
 	cJSON_Delete(v);
-	v = why_explain(policy, "demo", "203.0.113.1:22", NULL);
+	v = why_explain(policy, "demo", "", "203.0.113.1:22", NULL);
 	assert_string_equal(json_str(v, "verdict", ""), "deny");
 	cJSON_Delete(v);
 	cJSON_Delete(policy);
@@ -171,7 +192,8 @@ static void wildcards(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(why),
-		cmocka_unit_test(why_refuses_nonsense), cmocka_unit_test(why_when_it_learns),
+		cmocka_unit_test(why_refuses_nonsense),
+		cmocka_unit_test(why_when_bytes_are_used_up), cmocka_unit_test(why_when_it_learns),
 		cmocka_unit_test(suggestions), cmocka_unit_test(wildcards)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
