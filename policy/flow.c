@@ -106,7 +106,7 @@ static int fd_of(const uv_stream_t *stream)
 	return uv_fileno((const uv_handle_t *)stream, &fd) < 0 ? -1 : fd;
 }
 
-/* Fills the pipe; false when there is nothing more to be had for now. */
+/* Fills the pipe; false when the socket has no more, or reading has stopped. */
 static bool pull(struct flow *f)
 {
 	size_t room = MIN((size_t)PIPE_SIZE, pacer_room(&f->pacer));

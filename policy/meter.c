@@ -35,7 +35,6 @@ static void check(struct meter *m)
 
 	if (over && !m->over)
 		uv_timer_start(&m->cut, on_cut, 0, 0);
-	m->up.piece = m->down.piece = m->budget == UINT64_MAX ? SIZE_MAX : METER_PIECE;
 	/* At once: much may be read before the loop gets to the cut. */
 	m->over = m->up.closed = m->down.closed = over;
 }
@@ -80,6 +79,7 @@ void meter_set(struct meter *m, const struct limits *l)
 void meter_budget(struct meter *m, uint64_t bytes, const char *name)
 {
 	m->budget = bytes;
+	m->up.piece = m->down.piece = bytes == UINT64_MAX ? SIZE_MAX : METER_PIECE;
 	snprintf(m->reason, sizeof(m->reason), "%.40s is used up", name);
 	check(m);
 }
