@@ -219,6 +219,12 @@ export class Appliance {
     return { ...r, stdout: r.stdout.toString() };
   }
 
+  /** curl inside an agent: the HTTP status, or "no: exit status". */
+  async curl(name, ...args) {
+    const r = await this.exec(name, 'curl', '-sS', '-k', '-m', '40', '-o', '/dev/null', '-w', '%{http_code}', ...args);
+    return r.status === 0 ? Number(r.stdout) : `no: ${r.status}`;
+  }
+
   /** What `berth doctor` says of files and processes that belong to nobody. */
   async leftovers() {
     const { checks } = JSON.parse((await this.tryCli('--json', 'doctor', { timeout: 120000 * SLOW })).stdout);

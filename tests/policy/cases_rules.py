@@ -182,10 +182,12 @@ def more_ports_without_a_new_question(t):
 def names_that_carry_data(t):
     t.policy.allow("*.wild.test")
     assert t.addresses("a.a.wild.test") == [WILD]
-    for name in ("a." * 20 + "wild.test", "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + ".wild.test"):
+    carriers = ("a." * 20 + "wild.test", "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + ".wild.test")
+    for name in carriers:
         assert "NXDOMAIN" in t.dig(name), name
         assert f"dns {name} 1" not in t.world.counts()
-    t.denied_because("a name that is too long", "a name of too many labels")
+    told = t.denied_because("a name that is too long", "a name of too many labels")
+    assert {e["reason"] for e in told if e["name"] in carriers} == {"a name that is too long", "a name of too many labels"}, told
 
 
 @case
