@@ -12,6 +12,9 @@ once||no|no|20|fails, and has no second try
 hangs||no|no|1|passes its time bound
 needs-broken|broken|no|no|20|never
 silent||no|no|20|counts nothing
+busy||no|no|20|takes a place
+wait-a||no|waits|20|takes none
+wait-b||no|waits|20|nor does this
 "
 
 log() {
@@ -78,4 +81,26 @@ suite_needs_broken() {
 
 suite_silent() {
 	true
+}
+
+# The most of a kind that were seen to run at once.
+at_once() { # KIND
+	touch "$FAKE/$1.$BASHPID"
+	sleep 0.5
+	compgen -G "$FAKE/$1.*" | wc -l >>"$FAKE/at-once"
+	sleep 0.5
+	rm "$FAKE/$1.$BASHPID"
+	echo 'ok - at once'
+}
+
+suite_busy() {
+	at_once all
+}
+
+suite_wait_a() {
+	at_once all
+}
+
+suite_wait_b() {
+	at_once all
 }

@@ -95,7 +95,8 @@ export class World {
     const gone = this.gateway.exitCode !== null ? this.gateway.exitCode
       : new Promise((r) => this.gateway.once('exit', (code, signal) => r(code ?? signal)));
     this.gateway.kill('SIGTERM');
-    const code = await Promise.race([gone, sleep(60000).then(() => 'hangs')]);
+    // Nothing may wait for this time limit when the gateway has ended.
+    const code = await Promise.race([gone, new Promise((r) => setTimeout(r, 60000, 'hangs').unref())]);
     if (code === 'hangs') this.gateway.kill('SIGKILL');
     this.daemon?.kill('SIGKILL');
     this.guest.close();

@@ -12,7 +12,8 @@ check||no|no|300|./check itself, with made-up suites
 image|gcc|yes|yes|900|the image that the suites boot, which trusts the test CA
 asan|gcc|no|no|900|everything with AddressSanitizer and UBSan
 e2e|image asan|yes|yes|1200|the whole appliance in a test internet, host programs with sanitizers
-guest-image|gcc|yes|yes|1500|the image that people get, built twice and booted
+guest-image|gcc|yes|waits|1500|the image that people get, built twice
+guest-boot|guest-image|yes|yes|900|that image, booted
 e2e-plain|guest-image|yes|yes|1200|quickstart, as people run it: without sanitizers
 vm|image|yes|yes|900|one machine: start, adopt, crash, hang
 asan-unit|asan|no|no|1500|unit tests under AddressSanitizer and UBSan
@@ -21,8 +22,8 @@ clang|gcc|no|no|600|everything with clang, warnings are errors
 fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
 policy|gcc|yes|waits|900|berth-policy against a test internet
 policy-asan|asan|yes|waits|1200|the same with sanitizers
-gateway|gcc|yes|no|700|the gateway with native upstreams
-gateway-asan|asan|yes|no|900|the same with sanitizers
+gateway|gcc|yes|waits|500|the gateway with native upstreams
+gateway-asan|asan|yes|waits|600|the same with sanitizers
 gateway-guest|image asan|yes|yes|500|both against a real guest
 cli|gcc|no|no|300|the command line
 "
@@ -96,7 +97,7 @@ folder_tests() { # DIR PREFIX
 	[ -n "$files" ] || return $status
 	npm_packages || return
 	# shellcheck disable=SC2086
-	node --test --test-reporter=tap --test-concurrency=1 $files || status=1
+	node --test --test-reporter=tap --test-concurrency=1 --test-timeout=240000 $files || status=1
 	return $status
 }
 
@@ -219,6 +220,14 @@ suite_cli() {
 suite_guest_image() {
 	export BERTH_TEST_IMAGES=${BERTH_TEST_IMAGES:-$PWD/build/images}
 	build gcc && folder_tests tests/guest-image "$PWD/build/check/gcc/root"
+}
+
+suite_guest_boot() {
+	local image status=0
+	for image in "${BERTH_TEST_IMAGES:-$PWD/build/images}"/*/manifest.json; do
+		tests/guest-image/boot.py "${image%/manifest.json}" || status=1
+	done
+	return $status
 }
 
 # From a copy of the image that every user gets to, as suite_cli.
