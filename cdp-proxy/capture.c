@@ -193,6 +193,7 @@ static void on_layout(
 void capture_begin(struct executor *ex)
 {
 	if (modal_blocks(ex)) {
+		modal_remind(ex);
 		capture_frame(ex);
 		return;
 	}

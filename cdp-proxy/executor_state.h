@@ -150,6 +150,8 @@ void modal_files_wanted(struct executor *ex, const char *session, const cJSON *p
 /* True when the action was the dialog's business: answered, or refused. */
 bool modal_takes(struct executor *ex, const struct action *a);
 bool modal_blocks(const struct executor *ex);
+/* Tells again what is open. */
+void modal_remind(struct executor *ex);
 
 /* ---- perform.c ---- */
 

@@ -13,6 +13,7 @@
  * browser joins moves that come within one frame, so each is waited for), Shift is held for
  * capitals, modifiers are down before and up after.
  */
+#define TYPED_MAX 2000  /* bytes of a text that are typed key by key; more is inserted */
 #define MOVE_PX 25      /* length of a drag's moves */
 #define MOVES_MAX 12    /* of one leg of a drag */
 #define REPEAT_AFTER_MS 500
@@ -247,8 +248,9 @@ static void char_steps(struct script *s, const struct hands *h, uint32_t c)
 	}
 }
 
-/* Characters without a key on a US keyboard, up to the next one with a key. */
-static const char *insert_run(struct script *s, const char *at, const char *text)
+/* Characters without a key on a US keyboard, up to the next one with a key; all: in any case up to
+ * the end of the line. */
+static const char *insert_run(struct script *s, const char *at, const char *text, bool all)
 {
 	const char *end = at, *next = at;
 	struct key k;
@@ -257,7 +259,7 @@ static const char *insert_run(struct script *s, const char *at, const char *text
 	while (*next) {
 		uint32_t c = keys_next_char(&next);
 
-		if (c < 0x80 && (c < 0x20 || keys_of_char(c, &k)))
+		if (c < 0x20 || (!all && keys_of_char(c, &k)))
 			break;
 		end = next;
 	}
@@ -276,7 +278,7 @@ static void type_text(struct script *s, struct hands *h, const char *text)
 
 	while (*at) {
 		uint32_t c = (next = at, keys_next_char(&next));
-		bool has_key = keys_of_char(c, &k);
+		bool has_key = at - text < TYPED_MAX && keys_of_char(c, &k);
 
 		if (has_key ? k.needs_shift != shifted && c != ' ' : shifted) {
 			if (!shifted)
@@ -293,7 +295,7 @@ static void type_text(struct script *s, struct hands *h, const char *text)
 		} else if (c == '\t') {
 			tap(s, h, "Tab");
 		} else {
-			next = insert_run(s, at, text);
+			next = insert_run(s, at, text, at - text >= TYPED_MAX);
 		}
 		at = next;
 	}
@@ -327,7 +329,7 @@ static void go(struct script *s, struct hands *h, struct spot to)
 static void drag_to(struct script *s, struct hands *h, struct spot to, int moves_max)
 {
 	struct spot from = h->at;
-	double length = hypot(to.x - from.x, to.y - from.y);
+	double length = MAX(fabs(to.x - from.x), fabs(to.y - from.y));
 	int n = MAX(1, MIN(moves_max, (int)(length / MOVE_PX) + 1));
 
 	for (int i = 1; i <= n; i++) {
@@ -454,8 +456,11 @@ static void make_scroll(const struct action *a, const struct view *v, struct han
 	go(s, h, to);
 	if (a->direction == SCROLL_NONE)
 		wheel(s, h, a->dx, a->dy);
-	for (int i = 0; i < n && a->direction != SCROLL_NONE; i++)
+	for (int i = 0; i < n && a->direction != SCROLL_NONE; i++) {
+		/* The browser would join those that come at once. */
+		add(s, STEP_SYNC, 0);
 		wheel(s, h, down ? 0 : sign * px, down ? sign * px : 0);
+	}
 	release_to(s, h, held);
 }
 
@@ -500,7 +505,8 @@ static void make_pointing(const struct action *a, const struct view *v, struct h
 		else
 			go(s, h, to);
 	} else if (a->kind == ACTION_PRESS) {
-		go(s, h, to);
+		if (a->has_at)
+			go(s, h, to);
 		press_for_drag(s, h);
 	} else if (a->kind == ACTION_RELEASE) {
 		if (a->has_at)
@@ -519,7 +525,7 @@ int gesture_make(const struct action *a, const struct view *v, struct hands *h, 
 	if (a->has_at && to_spot(a, v, a->at, "coordinate", &to, err) < 0)
 		return err->code;
 	if (a->kind == ACTION_SCROLL && a->thousandths && !a->has_at)
-		to = (struct spot){floor(v->width / 2), floor(v->height / 2)};
+		to = (struct spot){v->shot_width / 2, v->shot_height / 2};
 	if (check_room(h, &a->keys, err) < 0 || check_room(h, &a->modifiers, err) < 0)
 		return err->code;
 	switch ((int)a->kind) {

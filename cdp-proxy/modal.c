@@ -18,14 +18,14 @@ static const struct {
 	const char *type, *name, *how;
 } kinds[] = {
 	[MODAL_NONE] = {"", "", ""},
-	[MODAL_ALERT] = {"alert", "alert", "Press Return to close it."},
-	[MODAL_CONFIRM] = {"confirm", "confirmation",
+	[MODAL_ALERT] = {"alert", "An alert", "Press Return to close it."},
+	[MODAL_CONFIRM] = {"confirm", "A confirmation",
 		"Press Return to accept it or Escape to dismiss it."},
-	[MODAL_PROMPT] = {"prompt", "prompt",
+	[MODAL_PROMPT] = {"prompt", "A prompt",
 		"Type the answer and press Return, or press Escape to dismiss it."},
-	[MODAL_LEAVE] = {"beforeunload", "question whether to leave the page",
+	[MODAL_LEAVE] = {"beforeunload", "A question whether to leave the page",
 		"Press Return to leave it or Escape to stay."},
-	[MODAL_FILES] = {"", "file chooser",
+	[MODAL_FILES] = {"", "A file chooser",
 		"Type the path of a file below " FILTER_UPLOADS
 		" and press Return, or press Escape to close it."},
 };
@@ -35,7 +35,7 @@ static void announce(struct executor *ex)
 	const struct modal *m = &ex->modal;
 	bool says = m->message[0];
 
-	executor_note(ex, "A %s is open%s%s%s%s%s%s. %s", kinds[m->kind].name, says ? ": \"" : "",
+	executor_note(ex, "%s is open%s%s%s%s%s%s. %s", kinds[m->kind].name, says ? ": \"" : "",
 		m->message, says ? "\"" : "", m->kind == MODAL_PROMPT && m->text[0] ? " with \"" : "",
 		m->kind == MODAL_PROMPT ? m->text : "",
 		m->kind == MODAL_PROMPT && m->text[0] ? "\" in it" : "", kinds[m->kind].how);
@@ -65,6 +65,12 @@ void modal_dialog_opened(struct executor *ex, const char *session, const cJSON *
 	announce(ex);
 	if (t && streq(t->session, session))
 		perform_interrupted(ex);
+}
+
+void modal_remind(struct executor *ex)
+{
+	if (!ex->notes.len)
+		announce(ex);
 }
 
 void modal_dialog_closed(struct executor *ex)

@@ -39,11 +39,13 @@ static int read_number(const cJSON *v, const struct vendor_field *f, bool whole,
 {
 	double d = cJSON_IsNumber(v) ? v->valuedouble : NAN;
 
-	if (!isfinite(d) || (whole && d != floor(d)))
+	if (!isfinite(d))
 		return wrong(err, f, whole ? "a whole number" : "a number");
 	if (d < (double)f->min || d > (double)f->max)
 		return err_set(err, -ERANGE, "%s is %.15g; it must be from %lld to %lld", f->name,
 			d, (long long)f->min, (long long)f->max);
+	if (whole && d != (double)(int64_t)d)
+		return wrong(err, f, "a whole number");
 	*ret = d;
 	return 0;
 }

@@ -143,12 +143,12 @@ static void read_bare(struct plan *p, const cJSON *body)
 static int read_body(struct plan *p, const cJSON *body, struct err *err)
 {
 	const cJSON *output = cJSON_GetObjectItemCaseSensitive(body, "output");
-	const cJSON *o;
+	const cJSON *list = cJSON_IsArray(body) ? body : NULL, *o;
 
 	p->shape = PLAN_LIST;
 	if (cJSON_IsArray(output))
 		return read_list(p, output, err);
-	cJSON_ArrayForEach (o, cJSON_IsArray(body) ? body : NULL) {
+	cJSON_ArrayForEach (o, list) {
 		if (cJSON_IsObject(o) && is_call(o))
 			return read_list(p, body, err);
 	}
