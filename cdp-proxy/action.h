@@ -10,7 +10,7 @@
 
 #define ACTION_TEXT_MAX 50000 /* bytes typed by one action */
 #define ACTION_URL_MAX 65536
-#define ACTION_PATH_MAX 1000   /* points of one drag */
+#define ACTION_PATH_MAX 1000 /* points of one drag */
 #define ACTION_REPEAT_MAX 100
 #define ACTION_WAIT_MAX_S 300
 #define ACTION_SCROLL_CLICKS_MAX 100

@@ -158,8 +158,7 @@ static void shoot(struct executor *ex, const double clip[4], double scale)
 }
 
 /* Where the view lies in the page is known: a clip is told in the page's own pixels. */
-static void on_layout(
-	void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+static void on_layout(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
 {
 	struct executor *ex = data;
 	const struct action *a;
@@ -182,8 +181,8 @@ static void on_layout(
 			executor_failed(ex, &e);
 			return;
 		}
-		scale *= MIN(ZOOM_MAX, MIN(ex->view.shot_width / clip[2],
-					       ex->view.shot_height / clip[3]));
+		scale *= MIN(ZOOM_MAX,
+			MIN(ex->view.shot_width / clip[2], ex->view.shot_height / clip[3]));
 	}
 	clip[0] += x;
 	clip[1] += y;
@@ -201,8 +200,8 @@ void capture_begin(struct executor *ex)
 	if (executor_action(ex)->kind == ACTION_SCREENSHOT && ex->view.device_scale == 1)
 		shoot(ex, NULL, 1);
 	else
-		executor_call(ex, tabs_front(ex)->session, "Page.getLayoutMetrics", NULL,
-			on_layout);
+		executor_call(
+			ex, tabs_front(ex)->session, "Page.getLayoutMetrics", NULL, on_layout);
 }
 
 void capture_frame(struct executor *ex)
@@ -210,6 +209,10 @@ void capture_frame(struct executor *ex)
 	cJSON *p = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(p, "format", "png");
+	if (ex->view.shot_width > 0) {
+		cJSON_AddNumberToObject(p, "maxWidth", ex->view.shot_width);
+		cJSON_AddNumberToObject(p, "maxHeight", ex->view.shot_height);
+	}
 	executor_wait(ex, WAIT_FRAME, FRAME_MS);
 	executor_call(ex, tabs_front(ex)->session, "Page.startScreencast", p, NULL);
 }

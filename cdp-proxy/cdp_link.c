@@ -294,8 +294,8 @@ static void on_dialled(
 	upstream_tie(l->up, l->gw, l->agent, generation);
 }
 
-struct cdp_link *cdp_link_new(struct gateway *gw, const char *agent,
-	const struct cdp_link_owner *owner, void *data)
+struct cdp_link *cdp_link_new(
+	struct gateway *gw, const char *agent, const struct cdp_link_owner *owner, void *data)
 {
 	struct cdp_link *l = xcalloc(1, sizeof(*l));
 

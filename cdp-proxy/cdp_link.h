@@ -5,7 +5,7 @@
 
 #include "gateway.h"
 
-#define CDP_LINK_CALLS_MAX 2048         /* not answered yet */
+#define CDP_LINK_CALLS_MAX 2048 /* not answered yet */
 #define CDP_LINK_MESSAGE_MAX (64u << 20)
 #define CDP_LINK_EVENT_MAX (16u << 20)
 #define CDP_SESSION_MAX 65 /* of a session's or a target's id, with its NUL */
@@ -15,15 +15,15 @@ struct cdp_link;
 struct cdp_link_owner {
 	void (*on_open)(void *data);
 	/* session: "" for the browser's own. params: the text of an object. */
-	void (*on_event)(void *data, const char *session, const char *method, const char *params,
-		size_t n);
+	void (*on_event)(
+		void *data, const char *session, const char *method, const char *params, size_t n);
 	/* It is over; cdp_link_free is still the owner's to call. */
 	void (*on_closed)(void *data, const struct err *err);
 };
 
 /* Connects to the browser's own end. Never calls back from inside. */
-struct cdp_link *cdp_link_new(struct gateway *gw, const char *agent,
-	const struct cdp_link_owner *owner, void *data);
+struct cdp_link *cdp_link_new(
+	struct gateway *gw, const char *agent, const struct cdp_link_owner *owner, void *data);
 void cdp_link_free(struct cdp_link *l);
 /* Somebody waits: the agent is woken if it falls asleep. Else it may sleep with this open. */
 void cdp_link_hurries(struct cdp_link *l, bool hurries);

@@ -116,8 +116,8 @@ void computer_serve(struct gateway *gw, struct http_conn *c, const struct route_
 	q->c = c;
 	http_set_owner(c, &owner, q);
 	if (read_request(m, &q->plan, &err) == 0)
-		q->run = run_new(gw, m->agent, q->plan.actions, q->plan.n_actions, on_done, q,
-			&err);
+		q->run =
+			run_new(gw, m->agent, q->plan.actions, q->plan.n_actions, on_done, q, &err);
 	if (!q->run)
 		http_reply_problem(c, &err);
 }

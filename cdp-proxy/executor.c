@@ -285,8 +285,7 @@ static void page_event(struct executor *ex, const char *session, const char *met
 	const char *text, const cJSON *p, size_t n)
 {
 	struct tab *t = tabs_of_session(ex, session);
-	const char *frame =
-		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(p, "frameId"));
+	const char *frame = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(p, "frameId"));
 	bool main_frame = t && frame && streq(frame, t->id);
 
 	if (streq(method, "Page.javascriptDialogOpening"))
@@ -376,8 +375,7 @@ static void connect_browser(struct executor *ex)
 {
 	executor_wait(ex, WAIT_LINK, LINK_MS);
 	if (!ex->listing && !ex->link)
-		ex->listing =
-			cdp_dial_http(ex->gw, ex->agent, "GET", "/json/list", on_list, ex);
+		ex->listing = cdp_dial_http(ex->gw, ex->agent, "GET", "/json/list", on_list, ex);
 }
 
 /* ---- Driving ---- */
@@ -525,6 +523,6 @@ void run_cancel(struct run *r)
 	ex->settled = false;
 	executor_let_go(ex);
 	ex->wait = WAIT_NOTHING;
-	uv_timer_start(&ex->timer, ex->runs ? on_begin : on_timer,
-		ex->runs ? 0 : EXECUTOR_IDLE_MS, 0);
+	uv_timer_start(
+		&ex->timer, ex->runs ? on_begin : on_timer, ex->runs ? 0 : EXECUTOR_IDLE_MS, 0);
 }

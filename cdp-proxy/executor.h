@@ -5,16 +5,17 @@
 #include "action.h"
 #include "gateway.h"
 
-#define EXECUTORS_MAX 128      /* agents in use at once */
-#define EXECUTOR_RUNS_MAX 16   /* of one agent, waiting */
+#define EXECUTORS_MAX 128       /* agents in use at once */
+#define EXECUTOR_RUNS_MAX 16    /* of one agent, waiting */
 #define EXECUTOR_IDLE_MS 300000 /* how long one is kept after its last run */
-#define EXECUTOR_RUN_MS 900000 /* a run ends with a failure after that */
+#define EXECUTOR_RUN_MS 900000  /* a run ends with a failure after that */
 
 struct run;
 
 /* Everything is the callee's only during the call. failure: what kept the last picture from being
  * taken, NULL when nothing did. */
-typedef void run_done_fn(void *data, const struct action_result *results, const struct err *failure);
+typedef void run_done_fn(
+	void *data, const struct action_result *results, const struct err *failure);
 
 /*
  * Executes actions in order, up to the first that fails; those marked `always` come in any case.

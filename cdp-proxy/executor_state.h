@@ -38,17 +38,17 @@ struct modal {
 /* What the current action waits for. */
 enum wait {
 	WAIT_NOTHING,
-	WAIT_LINK,    /* the connection */
-	WAIT_TAB,     /* a tab to be made, attached or revived */
-	WAIT_VIEW,    /* its size */
-	WAIT_SETTLE,  /* time, and a page that loads */
-	WAIT_STEPS,   /* answers to input */
-	WAIT_PAUSE,   /* the script's own time */
+	WAIT_LINK,   /* the connection */
+	WAIT_TAB,    /* a tab to be made, attached or revived */
+	WAIT_VIEW,   /* its size */
+	WAIT_SETTLE, /* time, and a page that loads */
+	WAIT_STEPS,  /* answers to input */
+	WAIT_PAUSE,  /* the script's own time */
 	WAIT_PICTURE,
-	WAIT_FRAME,   /* a picture by screencast */
-	WAIT_ANSWER,  /* to a navigation or a dialog */
+	WAIT_FRAME,  /* a picture by screencast */
+	WAIT_ANSWER, /* to a navigation or a dialog */
 	WAIT_LOAD,
-	WAIT_TIME,    /* the action `wait` */
+	WAIT_TIME, /* the action `wait` */
 };
 
 struct executor {
@@ -58,7 +58,7 @@ struct executor {
 	uv_timer_t timer; /* of what is waited for, or until it ends */
 	struct cdp_dial *listing;
 	struct cdp_link *link;
-	bool open; /* the link is, and its targets are known */
+	bool open;                   /* the link is, and its targets are known */
 	char front[CDP_SESSION_MAX]; /* the page that was in front when it connected */
 	struct tab *tabs[TABS_MAX];  /* the last one is in front */
 	size_t n_tabs;
@@ -73,8 +73,8 @@ struct executor {
 	bool view_known;
 	struct script script;
 	size_t step, in_flight;
-	bool drags;      /* the browser is to tell of drags */
-	char *drag;      /* data of the one under way: the text of an object */
+	bool drags; /* the browser is to tell of drags */
+	char *drag; /* data of the one under way: the text of an object */
 	bool drag_inside;
 	struct modal modal;
 	struct buf notes;
@@ -103,8 +103,7 @@ void executor_advance(struct executor *ex);
 void executor_done(struct executor *ex, const char *text);
 void executor_failed(struct executor *ex, const struct err *err);
 /* The same with a message of its own. */
-__attribute__((format(printf, 2, 3))) void executor_fail(
-	struct executor *ex, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) void executor_fail(struct executor *ex, const char *fmt, ...);
 /* Waits for `what`, ms at most; then perform_late() is asked. */
 void executor_wait(struct executor *ex, enum wait what, uint64_t ms);
 /* A command to the tab in front, or with session "" to the browser; its answer counts only while
@@ -166,5 +165,7 @@ void perform_drag_began(struct executor *ex, const char *params, size_t n);
 /* The page is blocked by a dialog from now on. */
 void perform_interrupted(struct executor *ex);
 void perform_release(struct executor *ex);
+/* The action is done once the page is loaded. */
+void perform_wait_load(struct executor *ex);
 
 #endif

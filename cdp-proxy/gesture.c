@@ -13,9 +13,9 @@
  * browser joins moves that come within one frame, so each is waited for), Shift is held for
  * capitals, modifiers are down before and up after.
  */
-#define TYPED_MAX 2000  /* bytes of a text that are typed key by key; more is inserted */
-#define MOVE_PX 25      /* length of a drag's moves */
-#define MOVES_MAX 12    /* of one leg of a drag */
+#define TYPED_MAX 2000 /* bytes of a text that are typed key by key; more is inserted */
+#define MOVE_PX 25     /* length of a drag's moves */
+#define MOVES_MAX 12   /* of one leg of a drag */
 #define REPEAT_AFTER_MS 500
 #define REPEAT_EVERY_MS 40
 #define DRAG_BEGINS_MS 30 /* for the browser to tell that a drag began */
@@ -66,8 +66,7 @@ static int to_spot(const struct action *a, const struct view *v, struct point p,
 		p = (struct point){to_pixel(p.x, v->shot_width), to_pixel(p.y, v->shot_height)};
 	if (p.x < 0 || p.y < 0 || p.x >= v->shot_width || p.y >= v->shot_height)
 		return outside(v, what, p.x, p.y, err);
-	*ret = (struct spot){
-		p.x * v->width / v->shot_width, p.y * v->height / v->shot_height};
+	*ret = (struct spot){p.x * v->width / v->shot_width, p.y * v->height / v->shot_height};
 	return 0;
 }
 
@@ -466,8 +465,8 @@ static void make_scroll(const struct action *a, const struct view *v, struct han
 
 /* ---- All ---- */
 
-static int make_type(const struct action *a, struct hands *h, struct script *s, struct spot to,
-	struct err *err)
+static int make_type(
+	const struct action *a, struct hands *h, struct script *s, struct spot to, struct err *err)
 {
 	struct key k, ctrl;
 
@@ -565,8 +564,7 @@ static cJSON *mouse_params(const struct step *t)
 {
 	static const char *const types[] = {
 		"mouseMoved", "mousePressed", "mouseReleased", "mouseWheel"};
-	static const char *const buttons[] = {
-		"none", "left", "right", "middle", "back", "forward"};
+	static const char *const buttons[] = {"none", "left", "right", "middle", "back", "forward"};
 	cJSON *p = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(p, "type", types[t->type]);

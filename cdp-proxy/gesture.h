@@ -11,8 +11,8 @@
  * thousandths of them; CDP wants CSS pixels of the view.
  */
 struct view {
-	double width, height; /* in CSS pixels */
-	double device_scale;  /* device pixels in one of them */
+	double width, height;        /* in CSS pixels */
+	double device_scale;         /* device pixels in one of them */
 	int shot_width, shot_height; /* of the pictures that are given out */
 };
 
@@ -90,7 +90,8 @@ int gesture_region(const struct action *a, const struct view *v, double ret[4], 
 struct point gesture_cursor(const struct view *v, const struct hands *h);
 void script_done(struct script *s);
 
-/* CDP's command for a step of the first four kinds; params are the caller's. NULL for the others. */
+/* CDP's command for a step of the first four kinds; params are the caller's. NULL for the others.
+ */
 const char *gesture_command(const struct script *s, const struct step *step, cJSON **ret_params);
 
 #endif

@@ -15,13 +15,14 @@ struct named {
 };
 
 static const struct named named[] = {
-	{"Control_L ctrl control ctl ControlLeft controlleft left_ctrl", "Control", "ControlLeft", "",
-		17, 1, KEY_CTRL},
+	{"Control_L ctrl control ctl ControlLeft controlleft left_ctrl", "Control", "ControlLeft",
+		"", 17, 1, KEY_CTRL},
 	{"Control_R ControlRight right_ctrl", "Control", "ControlRight", "", 17, 2, KEY_CTRL},
 	{"Shift_L shift ShiftLeft left_shift", "Shift", "ShiftLeft", "", 16, 1, KEY_SHIFT},
 	{"Shift_R ShiftRight right_shift", "Shift", "ShiftRight", "", 16, 2, KEY_SHIFT},
 	{"Alt_L alt AltLeft option opt left_alt", "Alt", "AltLeft", "", 18, 1, KEY_ALT},
-	{"Alt_R AltRight right_alt ISO_Level3_Shift AltGraph", "Alt", "AltRight", "", 18, 2, KEY_ALT},
+	{"Alt_R AltRight right_alt ISO_Level3_Shift AltGraph", "Alt", "AltRight", "", 18, 2,
+		KEY_ALT},
 	{"Super_L super meta cmd command win windows Meta_L MetaLeft OSLeft left_meta super_key",
 		"Meta", "MetaLeft", "", 91, 1, KEY_META},
 	{"Super_R Meta_R MetaRight OSRight right_meta", "Meta", "MetaRight", "", 92, 2, KEY_META},
@@ -43,7 +44,8 @@ static const struct named named[] = {
 	{"Caps_Lock CapsLock caps", "CapsLock", "CapsLock", "", 20, 0, 0},
 	{"Num_Lock NumLock", "NumLock", "NumLock", "", 144, 0, 0},
 	{"Scroll_Lock ScrollLock", "ScrollLock", "ScrollLock", "", 145, 0, 0},
-	{"Print PrintScreen print_screen prtsc Sys_Req", "PrintScreen", "PrintScreen", "", 44, 0, 0},
+	{"Print PrintScreen print_screen prtsc Sys_Req", "PrintScreen", "PrintScreen", "", 44, 0,
+		0},
 	{"Pause Break", "Pause", "Pause", "", 19, 0, 0},
 	{"Menu ContextMenu context_menu apps", "ContextMenu", "ContextMenu", "", 93, 0, 0},
 	{"Help", "Help", "Help", "", 47, 0, 0},
@@ -65,7 +67,8 @@ static const struct named named[] = {
 	{"KP_Equal NumpadEqual", "=", "NumpadEqual", "=", 187, 3, 0},
 	{"XF86Back BrowserBack", "BrowserBack", "BrowserBack", "", 166, 0, 0},
 	{"XF86Forward BrowserForward", "BrowserForward", "BrowserForward", "", 167, 0, 0},
-	{"XF86Reload XF86Refresh BrowserRefresh", "BrowserRefresh", "BrowserRefresh", "", 168, 0, 0},
+	{"XF86Reload XF86Refresh BrowserRefresh", "BrowserRefresh", "BrowserRefresh", "", 168, 0,
+		0},
 };
 
 /* Printing keys of a US keyboard: the character, the one with Shift, the key. */

@@ -19,10 +19,10 @@ enum key_modifier { KEY_ALT = 1, KEY_CTRL = 2, KEY_META = 4, KEY_SHIFT = 8 };
  */
 struct key {
 	char key[20], shifted[8];
-	char code[20]; /* "" when a US keyboard has no such key */
-	char text[8];  /* what it types, "\r" for Enter; "" when nothing */
-	int vk;        /* Windows' virtual key code; 0: none */
-	int location;  /* 0 standard, 1 left, 2 right, 3 keypad */
+	char code[20];         /* "" when a US keyboard has no such key */
+	char text[8];          /* what it types, "\r" for Enter; "" when nothing */
+	int vk;                /* Windows' virtual key code; 0: none */
+	int location;          /* 0 standard, 1 left, 2 right, 3 keypad */
 	unsigned int modifier; /* of key_modifier: it is one */
 	bool needs_shift;      /* the name meant the shifted character: "A", "?" */
 };

@@ -36,7 +36,8 @@ static void announce(struct executor *ex)
 	bool says = m->message[0];
 
 	executor_note(ex, "%s is open%s%s%s%s%s%s. %s", kinds[m->kind].name, says ? ": \"" : "",
-		m->message, says ? "\"" : "", m->kind == MODAL_PROMPT && m->text[0] ? " with \"" : "",
+		m->message, says ? "\"" : "",
+		m->kind == MODAL_PROMPT && m->text[0] ? " with \"" : "",
 		m->kind == MODAL_PROMPT ? m->text : "",
 		m->kind == MODAL_PROMPT && m->text[0] ? "\" in it" : "", kinds[m->kind].how);
 }
@@ -110,7 +111,7 @@ static void on_answered(
 	if (err)
 		executor_failed(ex, err);
 	else
-		executor_done(ex, NULL);
+		perform_wait_load(ex); /* it may have been asked whether to leave the page */
 }
 
 static void answer_dialog(struct executor *ex, bool accept)
@@ -134,8 +135,8 @@ static void answer_files(struct executor *ex)
 
 	for (line = strtok_r(ex->modal.text, "\n", &save); line;
 		line = strtok_r(NULL, "\n", &save)) {
-		AUTOFREE char *path = line[0] == '/' ? xstrdup(line)
-						     : xasprintf(FILTER_UPLOADS "/%s", line);
+		AUTOFREE char *path =
+			line[0] == '/' ? xstrdup(line) : xasprintf(FILTER_UPLOADS "/%s", line);
 
 		fine &= filter_path_below(path, FILTER_UPLOADS);
 		cJSON_AddItemToArray(files, cJSON_CreateString(path));

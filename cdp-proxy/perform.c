@@ -19,7 +19,7 @@
 #define WINDOW 64
 #define ANSWER_MS 30000
 #define LOAD_MS 30000
-#define SETTLE_MS 150      /* after input, for what it causes to begin */
+#define SETTLE_MS 150       /* after input, for what it causes to begin */
 #define SETTLE_LOAD_MS 5000 /* for a page that is loading */
 #define LOOK_MS 25
 
@@ -89,8 +89,8 @@ static void set_drags(struct executor *ex, bool on)
 	to_page(ex, "Input.setInterceptDrags", p, false);
 }
 
-static void send_step(struct executor *ex, const struct script *script, const struct step *s,
-	bool wanted)
+static void send_step(
+	struct executor *ex, const struct script *script, const struct step *s, bool wanted)
 {
 	const char *method;
 	cJSON *params = NULL;
@@ -176,6 +176,12 @@ void perform_drag_began(struct executor *ex, const char *params, size_t n)
 
 /* ---- Navigation ---- */
 
+void perform_wait_load(struct executor *ex)
+{
+	ex->load_until = now_ms() + LOAD_MS;
+	executor_wait(ex, WAIT_LOAD, LOOK_MS);
+}
+
 static void on_gone_there(
 	void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
 {
@@ -188,13 +194,11 @@ static void on_gone_there(
 	ex->last_input = now_ms();
 	if (err) {
 		executor_failed(ex, err);
-	} else if (json_scan_find(result, n, "errorText", &m) == 1 &&
-		   m.kind == JSON_KIND_STRING &&
+	} else if (json_scan_find(result, n, "errorText", &m) == 1 && m.kind == JSON_KIND_STRING &&
 		   json_scan_string(m.raw, m.raw_len, text, sizeof(text)) > 0) {
 		executor_fail(ex, "The page could not be opened: %s", text);
 	} else {
-		ex->load_until = now_ms() + LOAD_MS;
-		executor_wait(ex, WAIT_LOAD, LOOK_MS);
+		perform_wait_load(ex);
 	}
 }
 
@@ -308,8 +312,8 @@ void perform(struct executor *ex)
 	case ACTION_BACK:
 	case ACTION_FORWARD:
 		executor_wait(ex, WAIT_ANSWER, ANSWER_MS);
-		executor_call(ex, tabs_front(ex)->session, "Page.getNavigationHistory", NULL,
-			on_history);
+		executor_call(
+			ex, tabs_front(ex)->session, "Page.getNavigationHistory", NULL, on_history);
 		break;
 	default:
 		perform_input(ex, a);
@@ -325,8 +329,7 @@ static void look_settled(struct executor *ex)
 
 	if (now - ex->last_input < SETTLE_MS) {
 		executor_wait(ex, WAIT_SETTLE, SETTLE_MS - (now - ex->last_input));
-	} else if (t && t->loading && now - ex->settle_from < SETTLE_LOAD_MS &&
-		   !modal_blocks(ex)) {
+	} else if (t && t->loading && now - ex->settle_from < SETTLE_LOAD_MS && !modal_blocks(ex)) {
 		executor_wait(ex, WAIT_SETTLE, LOOK_MS);
 	} else {
 		ex->settled = true;
@@ -365,8 +368,7 @@ void perform_late(struct executor *ex)
 		executor_done(ex, NULL);
 		break;
 	case WAIT_STEPS:
-		executor_fail(ex, "The page did not take the input within %d s.",
-			ANSWER_MS / 1000);
+		executor_fail(ex, "The page did not take the input within %d s.", ANSWER_MS / 1000);
 		break;
 	case WAIT_FRAME:
 		executor_call(ex, ex->modal.session, "Page.stopScreencast", NULL, NULL);

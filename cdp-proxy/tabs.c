@@ -84,8 +84,8 @@ static void created(struct executor *ex, const cJSON *info)
 	const char *id = json_str(info, "targetId", "");
 	struct tab *t;
 
-	if (!streq(json_str(info, "type", ""), "page") || !cdp_id_valid(id) ||
-		find(ex, id, NULL) || ex->n_tabs == TABS_MAX)
+	if (!streq(json_str(info, "type", ""), "page") || !cdp_id_valid(id) || find(ex, id, NULL) ||
+		ex->n_tabs == TABS_MAX)
 		return;
 	t = xcalloc(1, sizeof(*t));
 	snprintf(t->id, sizeof(t->id), "%s", id);
@@ -200,8 +200,7 @@ static void on_attached(
 
 	if (executor_stale(ex, tag) || ex->wait != WAIT_TAB || !t)
 		return;
-	if (err || json_scan_find(result, n, "sessionId", &m) != 1 ||
-		m.kind != JSON_KIND_STRING ||
+	if (err || json_scan_find(result, n, "sessionId", &m) != 1 || m.kind != JSON_KIND_STRING ||
 		json_scan_string(m.raw, m.raw_len, t->session, sizeof(t->session)) < 0) {
 		t->session[0] = '\0';
 		executor_fail(ex, "The tab cannot be driven: %s",
@@ -307,8 +306,7 @@ bool tabs_ready(struct executor *ex)
 		ex->view_known = false;
 	}
 	if (!t->announced)
-		executor_note(ex, "A new tab is in front: %s",
-			t->url[0] ? t->url : "about:blank");
+		executor_note(ex, "A new tab is in front: %s", t->url[0] ? t->url : "about:blank");
 	t->announced = true;
 	if (!t->crashed)
 		return true;

@@ -10,8 +10,7 @@
 #include "problem.h"
 #include "util.h"
 
-static const struct vendor *const vendors[] = {
-	&vendor_anthropic, &vendor_openai, &vendor_gemini};
+static const struct vendor *const vendors[] = {&vendor_anthropic, &vendor_openai, &vendor_gemini};
 
 const char plan_skipped[] = "Not executed: an earlier computer action in this turn failed.";
 
@@ -34,8 +33,8 @@ static int wrong(struct err *err, const struct vendor_field *f, const char *want
 	return err_set(err, -EINVAL, "%s must be %s", f->name, wanted);
 }
 
-static int read_number(const cJSON *v, const struct vendor_field *f, bool whole, double *ret,
-	struct err *err)
+static int read_number(
+	const cJSON *v, const struct vendor_field *f, bool whole, double *ret, struct err *err)
 {
 	double d = cJSON_IsNumber(v) ? v->valuedouble : NAN;
 
@@ -87,7 +86,8 @@ static int read_point(
 	return r;
 }
 
-static int read_path(const cJSON *v, const struct vendor_field *f, struct action *a, struct err *err)
+static int read_path(
+	const cJSON *v, const struct vendor_field *f, struct action *a, struct err *err)
 {
 	int n = cJSON_IsArray(v) ? cJSON_GetArraySize(v) : 0;
 	struct vendor_field one = *f;
@@ -402,8 +402,8 @@ static struct action *add_unknown(struct plan *p, const char *name, unsigned int
 
 	buf_init(&names, 4096);
 	list_names(p->vendor, versions, &names);
-	a = plan_add_bad(p, "\"%.40s\" is no action here; there are %s", name ? name : "",
-		buf_str(&names));
+	a = plan_add_bad(
+		p, "\"%.40s\" is no action here; there are %s", name ? name : "", buf_str(&names));
 	buf_done(&names);
 	return a;
 }
@@ -498,8 +498,8 @@ static int find_vendor(
 		return problem(err, 400, "invalid-request",
 			"'vendor' must be anthropic, openai or gemini");
 	if (!p->vendor && version)
-		return problem(err, 400, "invalid-request", "'version': nobody has \"%.60s\"",
-			version);
+		return problem(
+			err, 400, "invalid-request", "'version': nobody has \"%.60s\"", version);
 	if (!p->vendor)
 		p->vendor = recognise(body);
 	if (p->vendor)
@@ -517,15 +517,16 @@ static void refuse_all(struct plan *p)
 			make_bad(&p->actions[i], "");
 		free(p->actions[i].text);
 		p->actions[i].text = p->actions[i].kind == ACTION_BAD
-			? xasprintf("Not executed: one request may have %d actions, and this has "
-				    "%zu. Nothing was done.",
-				  PLAN_ACTIONS_MAX, p->n_asked)
-			: NULL;
+					     ? xasprintf("Not executed: one request may have %d "
+							 "actions, and this has "
+							 "%zu. Nothing was done.",
+						       PLAN_ACTIONS_MAX, p->n_asked)
+					     : NULL;
 	}
 }
 
-int plan_read(struct plan *p, const cJSON *body, const char *vendor, const char *version,
-	struct err *err)
+int plan_read(
+	struct plan *p, const cJSON *body, const char *vendor, const char *version, struct err *err)
 {
 	if (find_vendor(p, body, vendor, version, err) < 0 || find_version(p, version, err) < 0)
 		return err->code;
@@ -534,8 +535,8 @@ int plan_read(struct plan *p, const cJSON *body, const char *vendor, const char 
 	if (!p->n_calls)
 		return problem(err, 400, "invalid-request", "the body holds no computer action");
 	if (p->n_calls > PLAN_ACTIONS_MAX && !p->vendor->text_fails)
-		return problem(err, 413, "too-large", "one request may have %d calls",
-			PLAN_ACTIONS_MAX);
+		return problem(
+			err, 413, "too-large", "one request may have %d calls", PLAN_ACTIONS_MAX);
 	if (p->n_asked > PLAN_ACTIONS_MAX)
 		refuse_all(p);
 	return 0;

@@ -16,31 +16,31 @@
 /* What a member of an action is, and with that where it goes in struct action. */
 enum field_type {
 	FIELD_END,
-	FIELD_AT,          /* [x, y] */
-	FIELD_FROM,        /* [x, y] */
-	FIELD_AT_X,        /* a number */
+	FIELD_AT,   /* [x, y] */
+	FIELD_FROM, /* [x, y] */
+	FIELD_AT_X, /* a number */
 	FIELD_AT_Y,
 	FIELD_FROM_X,
 	FIELD_FROM_Y,
-	FIELD_PATH,        /* [{x, y}, …], two at least */
-	FIELD_REGION,      /* [x0, y0, x1, y1] */
+	FIELD_PATH,   /* [{x, y}, …], two at least */
+	FIELD_REGION, /* [x0, y0, x1, y1] */
 	FIELD_TEXT,
 	FIELD_URL,
-	FIELD_CHORD,       /* "ctrl+s" */
-	FIELD_KEYS,        /* ["CTRL", "S"] */
-	FIELD_MODIFIERS,   /* "ctrl+shift" */
-	FIELD_HELD,        /* ["CTRL", "SHIFT"]; null or [] is none */
+	FIELD_CHORD,     /* "ctrl+s" */
+	FIELD_KEYS,      /* ["CTRL", "S"] */
+	FIELD_MODIFIERS, /* "ctrl+shift" */
+	FIELD_HELD,      /* ["CTRL", "SHIFT"]; null or [] is none */
 	FIELD_BUTTON,
 	FIELD_DIRECTION,
 	FIELD_AMOUNT,
 	FIELD_DX,
 	FIELD_DY,
-	FIELD_SECONDS,     /* fractions too */
+	FIELD_SECONDS, /* fractions too */
 	FIELD_WHOLE_SECONDS,
 	FIELD_REPEAT,
-	FIELD_CLEAR,       /* true or false */
+	FIELD_CLEAR, /* true or false */
 	FIELD_ENTER,
-	FIELD_ABSENT,      /* a member of a later version */
+	FIELD_ABSENT, /* a member of a later version */
 };
 
 /* min and max bound a number, or the length of a text in bytes. */
@@ -74,10 +74,10 @@ struct vendor;
 
 /* One thing that wants an answer of its own: a tool_use, a computer_call, a functionCall. */
 struct plan_call {
-	char *id;       /* NULL: it has none */
-	char *name;     /* Gemini's function; else NULL */
-	cJSON *safety;  /* OpenAI's pending checks; owned */
-	bool confirmed; /* Gemini: it asked for a confirmation */
+	char *id;        /* NULL: it has none */
+	char *name;      /* Gemini's function; else NULL */
+	cJSON *safety;   /* OpenAI's pending checks; owned */
+	bool confirmed;  /* Gemini: it asked for a confirmation */
 	size_t first, n; /* its actions */
 };
 
@@ -148,7 +148,8 @@ const struct vendor_row *plan_row(const struct vendor *v, const char *name, unsi
 const char *plan_text(const cJSON *o, const char *name);
 /* A member that is there and not null. */
 const cJSON *plan_get(const cJSON *o, const char *name);
-/* What the model is told of action i: what it did, or why not, and the notes. The caller's to free. */
+/* What the model is told of action i: what it did, or why not, and the notes. The caller's to free.
+ */
 char *plan_told(const struct plan *p, size_t i, const struct action_result *results);
 
 #endif

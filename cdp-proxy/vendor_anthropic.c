@@ -12,17 +12,18 @@ static const char *const version_names[] = {"computer_20241022", "computer_20250
 	"computer_20251124", "computer_toolset_20260801", NULL};
 
 #define XY_MAX ACTION_COORDINATE_MAX
-#define AT(required)                                  \
-	{                                             \
+#define AT(required)                                        \
+	{                                                   \
 		"coordinate", FIELD_AT, required, 0, XY_MAX \
 	}
 /* Both names are in use for the modifiers of a click. */
-#define MODIFIERS                                                \
-	{"text", FIELD_MODIFIERS, false, 0, 0}, {                \
-		"key", FIELD_MODIFIERS, false, 0, 0              \
+#define MODIFIERS                                   \
+	{"text", FIELD_MODIFIERS, false, 0, 0},     \
+	{                                           \
+		"key", FIELD_MODIFIERS, false, 0, 0 \
 	}
-#define END         \
-	{           \
+#define END          \
+	{            \
 		NULL \
 	}
 
@@ -32,8 +33,7 @@ static const struct vendor_field f_hold_single[] = {{"text", FIELD_CHORD, true, 
 	{"duration", FIELD_SECONDS, true, 0, ACTION_WAIT_MAX_S}, END};
 static const struct vendor_field f_hold[] = {{"text", FIELD_CHORD, true, 0, 0},
 	{"duration", FIELD_WHOLE_SECONDS, true, 0, ACTION_WAIT_MAX_S}, END};
-static const struct vendor_field f_type[] = {
-	{"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX}, END};
+static const struct vendor_field f_type[] = {{"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX}, END};
 static const struct vendor_field f_at[] = {AT(true), END};
 static const struct vendor_field f_click[] = {AT(false), MODIFIERS, END};
 static const struct vendor_field f_click_2024[] = {{"coordinate", FIELD_ABSENT, false, 0, 0}, END};
@@ -41,8 +41,7 @@ static const struct vendor_field f_drag[] = {
 	{"start_coordinate", FIELD_FROM, true, 0, XY_MAX}, AT(true), MODIFIERS, END};
 static const struct vendor_field f_drag_single[] = {
 	{"start_coordinate", FIELD_FROM, false, 0, XY_MAX}, AT(true), MODIFIERS, END};
-static const struct vendor_field f_scroll[] = {
-	{"scroll_direction", FIELD_DIRECTION, true, 0, 0},
+static const struct vendor_field f_scroll[] = {{"scroll_direction", FIELD_DIRECTION, true, 0, 0},
 	{"scroll_amount", FIELD_AMOUNT, true, 0, ACTION_SCROLL_CLICKS_MAX}, AT(false), MODIFIERS,
 	END};
 static const struct vendor_field f_wait_single[] = {
@@ -83,8 +82,8 @@ static const struct vendor_row rows[] = {
 static bool is_block(const cJSON *o)
 {
 	return plan_get(o, "input") && plan_text(o, "name") &&
-	       (!plan_get(o, "type") || streq(plan_text(o, "type") ? plan_text(o, "type") : "",
-						"tool_use"));
+	       (!plan_get(o, "type") ||
+		       streq(plan_text(o, "type") ? plan_text(o, "type") : "", "tool_use"));
 }
 
 static bool is_message(const cJSON *o)
@@ -121,8 +120,8 @@ static bool shows_after(enum action_kind kind)
 	       kind != ACTION_CURSOR;
 }
 
-static void read_action(struct plan *p, const char *name, const cJSON *input, unsigned int versions,
-	bool single)
+static void read_action(
+	struct plan *p, const char *name, const cJSON *input, unsigned int versions, bool single)
 {
 	const struct action *a = plan_add(p, name, input, p->versions ? p->versions : versions);
 	bool wanted = p->pictures == PICTURES_ALWAYS || (p->pictures == PICTURES_AUTO && single);

@@ -13,26 +13,26 @@ static const char *const version_names[] = {"gemini-2.5", "gemini-3", NULL};
 /* Coordinates are thousandths of the picture: the one place that says so. */
 #define PER 1000
 #define SEARCH_PAGE "https://www.google.com/"
-#define XY                                             \
-	{"x", FIELD_AT_X, true, 0, PER}, {             \
-		"y", FIELD_AT_Y, true, 0, PER          \
+#define XY                                    \
+	{"x", FIELD_AT_X, true, 0, PER},      \
+	{                                     \
+		"y", FIELD_AT_Y, true, 0, PER \
 	}
-#define END         \
-	{           \
+#define END          \
+	{            \
 		NULL \
 	}
 
 static const struct vendor_field f_at[] = {XY, END};
 static const struct vendor_field f_at_or_not[] = {
 	{"x", FIELD_AT_X, false, 0, PER}, {"y", FIELD_AT_Y, false, 0, PER}, END};
-static const struct vendor_field f_type_at[] = {XY,
-	{"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX}, {"press_enter", FIELD_ENTER, false, 0, 0},
+static const struct vendor_field f_type_at[] = {XY, {"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX},
+	{"press_enter", FIELD_ENTER, false, 0, 0},
 	{"clear_before_typing", FIELD_CLEAR, false, 0, 0}, END};
 static const struct vendor_field f_type[] = {{"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX},
 	{"press_enter", FIELD_ENTER, false, 0, 0},
 	{"clear_before_typing", FIELD_CLEAR, false, 0, 0}, END};
-static const struct vendor_field f_document[] = {
-	{"direction", FIELD_DIRECTION, true, 0, 0}, END};
+static const struct vendor_field f_document[] = {{"direction", FIELD_DIRECTION, true, 0, 0}, END};
 static const struct vendor_field f_scroll[] = {XY, {"direction", FIELD_DIRECTION, true, 0, 0},
 	{"magnitude", FIELD_AMOUNT, false, 0, PER}, END};
 static const struct vendor_field f_url[] = {{"url", FIELD_URL, true, 1, ACTION_URL_MAX}, END};
@@ -168,8 +168,7 @@ static int read_body(struct plan *p, const cJSON *body, struct err *err)
 		r = read_parts(p, parts, err);
 	} else {
 		call = call_of(body, &p->snake);
-		r = call && read_call(p, call, err) < 0 ? err_type(err, 400, "invalid-request")
-							: 0;
+		r = call && read_call(p, call, err) < 0 ? err_type(err, 400, "invalid-request") : 0;
 	}
 	/* The last picture is wanted in any case. */
 	if (p->n_actions && p->actions[p->n_actions - 1].kind == ACTION_SCREENSHOT)
@@ -182,8 +181,7 @@ static int read_body(struct plan *p, const cJSON *body, struct err *err)
 static void add_image(const struct plan *p, cJSON *o, const char *data)
 {
 	cJSON *parts = cJSON_AddArrayToObject(o, "parts"), *part = cJSON_CreateObject();
-	cJSON *inline_data =
-		cJSON_AddObjectToObject(part, p->snake ? "inline_data" : "inlineData");
+	cJSON *inline_data = cJSON_AddObjectToObject(part, p->snake ? "inline_data" : "inlineData");
 
 	cJSON_AddStringToObject(inline_data, p->snake ? "mime_type" : "mimeType", "image/png");
 	cJSON_AddItemToObject(inline_data, "data", cJSON_CreateStringReference(data));

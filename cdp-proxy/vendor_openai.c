@@ -9,30 +9,28 @@
 static const char *const version_names[] = {"computer-use-preview", "computer", NULL};
 
 #define XY_MAX ACTION_COORDINATE_MAX
-#define XY                                                \
-	{"x", FIELD_AT_X, true, 0, XY_MAX}, {             \
-		"y", FIELD_AT_Y, true, 0, XY_MAX          \
+#define XY                                       \
+	{"x", FIELD_AT_X, true, 0, XY_MAX},      \
+	{                                        \
+		"y", FIELD_AT_Y, true, 0, XY_MAX \
 	}
-#define HELD                                  \
-	{                                     \
+#define HELD                                    \
+	{                                       \
 		"keys", FIELD_HELD, false, 0, 0 \
 	}
-#define END         \
-	{           \
+#define END          \
+	{            \
 		NULL \
 	}
 
-static const struct vendor_field f_click[] = {
-	{"button", FIELD_BUTTON, false, 0, 0}, XY, HELD, END};
+static const struct vendor_field f_click[] = {{"button", FIELD_BUTTON, false, 0, 0}, XY, HELD, END};
 static const struct vendor_field f_at[] = {XY, HELD, END};
-static const struct vendor_field f_drag[] = {
-	{"path", FIELD_PATH, true, 0, XY_MAX}, HELD, END};
+static const struct vendor_field f_drag[] = {{"path", FIELD_PATH, true, 0, XY_MAX}, HELD, END};
 static const struct vendor_field f_keypress[] = {{"keys", FIELD_KEYS, true, 0, 0}, END};
 static const struct vendor_field f_scroll[] = {XY,
 	{"scroll_x", FIELD_DX, false, -ACTION_SCROLL_PX_MAX, ACTION_SCROLL_PX_MAX},
 	{"scroll_y", FIELD_DY, false, -ACTION_SCROLL_PX_MAX, ACTION_SCROLL_PX_MAX}, HELD, END};
-static const struct vendor_field f_type[] = {
-	{"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX}, END};
+static const struct vendor_field f_type[] = {{"text", FIELD_TEXT, true, 0, ACTION_TEXT_MAX}, END};
 
 static const struct vendor_row rows[] = {
 	{"click", ANY_VERSION, ACTION_CLICK, f_click, "", BUTTON_LEFT, 1},
@@ -40,7 +38,7 @@ static const struct vendor_row rows[] = {
 	{"drag", ANY_VERSION, ACTION_DRAG, f_drag, ""},
 	{"keypress", ANY_VERSION, ACTION_KEY, f_keypress, ""},
 	{"move", ANY_VERSION, ACTION_MOVE, f_at, ""},
-	{"screenshot", ANY_VERSION, ACTION_SCREENSHOT, NULL, ""},
+	{"screenshot", ANY_VERSION, ACTION_NOTHING, NULL, ""}, /* the answer has one anyway */
 	{"scroll", ANY_VERSION, ACTION_SCROLL, f_scroll, ""},
 	{"type", ANY_VERSION, ACTION_TYPE, f_type, ""},
 	{"wait", ANY_VERSION, ACTION_WAIT, NULL, "", .ms = 1000},
@@ -187,8 +185,7 @@ static cJSON *answer_call(const struct plan_call *c, const struct action_result 
 }
 
 /* An output has no place for words: what must be said is a message behind it. */
-static void add_remarks(
-	const struct plan *p, cJSON *list, const struct action_result *results)
+static void add_remarks(const struct plan *p, cJSON *list, const struct action_result *results)
 {
 	AUTOFREE char *text = plan_remarks(p, results);
 	cJSON *o, *content, *part;

@@ -116,6 +116,7 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
       await gemini('click', { x: 1000, y: 1000 });
       assert.deepEqual(await mouse(), [move(799, 599), ...press(799, 599)]);
       await gemini('scroll_at', { x: 875, y: 750, direction: 'down', magnitude: 500 });
+      await sleep(200);
       assert.deepEqual(await mouse(), [move(700, 450), ['wheel', 700, 450, 0, 300, 0, 0]]);
     });
 
@@ -192,14 +193,16 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
 
     test('the wheel turns by exact amounts', async () => {
       assert.equal(await member('scroll', { coordinate: [700, 500], scroll_direction: 'down', scroll_amount: 3 }), 'Scrolled down.');
-      assert.deepEqual(await only('wheel'), Array(3).fill(['wheel', 700, 500, 0, 100, 0, 0]));
       await until('the scroll', async () => await value('scrollY') === 300);
+      assert.deepEqual(await only('wheel'), Array(3).fill(['wheel', 700, 500, 0, 100, 0, 0]));
       await openai({ type: 'scroll', x: 700, y: 500, scroll_x: 40, scroll_y: -137 });
-      assert.deepEqual(await only('wheel'), [['wheel', 700, 500, 40, -137, 0, 0]]);
       await until('the scroll', async () => await value('scrollY') === 163 && await value('scrollX') === 40);
+      assert.deepEqual(await only('wheel'), [['wheel', 700, 500, 40, -137, 0, 0]]);
       await member('scroll', { coordinate: [700, 500], scroll_direction: 'left', scroll_amount: 1, text: 'shift' });
+      await sleep(200);
       assert.deepEqual(await only('wheel'), [['wheel', 700, 500, -100, 0, 0, 8]]);
       await gemini('scroll_document', { direction: 'down' });
+      await sleep(200);
       assert.deepEqual(await only('wheel'), [['wheel', 400, 300, 0, 480, 0, 0]]);
     });
 
@@ -323,6 +326,7 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
       const two = (await watch.targets()).find((t) => t.url.endsWith('/two'));
       await watch.call('Target.closeTarget', { targetId: two.targetId });
       await until('the end of the tab', async () => !(await watch.targets()).some((t) => t.targetId === two.targetId));
+      await log();
       assert.match((await gemini('click', { x: 800, y: 800 })).response.url, /\/$/);
       assert.equal((await only('click')).length, 1);
     });
