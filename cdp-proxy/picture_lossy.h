@@ -1,0 +1,16 @@
+/* JPEG and WebP, written. For any thread. */
+#ifndef BERTH_PICTURE_LOSSY_H
+#define BERTH_PICTURE_LOSSY_H
+
+#include "bytes.h"
+#include "err.h"
+#include "raster.h"
+
+#define JPEG_EDGE_MAX 65535u
+#define WEBP_EDGE_MAX 16383u
+
+/* quality 0 to 100. Adds the file to out. 0; -EFBIG when a side or the file is too large. */
+int jpeg_write_raster(const struct raster *r, int quality, struct buf *out, struct err *err);
+int webp_write_raster(const struct raster *r, int quality, struct buf *out, struct err *err);
+
+#endif
