@@ -83,16 +83,16 @@ struct making {
 	unsigned int from_width, from_height, y;
 };
 
-static int on_size(void *data, unsigned int width, unsigned int height, unsigned int channels,
-	struct err *err)
+static int on_size(
+	void *data, unsigned int width, unsigned int height, unsigned int channels, struct err *err)
 {
 	struct making *m = data;
 	unsigned int w, h;
 
 	wanted_size(m->want, width, height, &w, &h);
 	if (w > AREA_EDGE_MAX || h > AREA_EDGE_MAX || (uint64_t)w * h > PICTURE_PIXELS_MAX)
-		return err_set(err, -EFBIG, "the picture would have over %u pixels",
-			PICTURE_PIXELS_MAX);
+		return err_set(
+			err, -EFBIG, "the picture would have over %u pixels", PICTURE_PIXELS_MAX);
 	m->from_width = width;
 	m->from_height = height;
 	raster_init(&m->raster, w, h, channels);
@@ -134,24 +134,24 @@ static void paint(struct making *m)
 			(long long)floor(want->cursor_y * sy));
 }
 
-static int encode(const struct picture_want *want, const struct raster *r, struct buf *out,
-	struct err *err)
+static int encode(
+	const struct picture_want *want, const struct raster *r, struct buf *out, struct err *err)
 {
 	int quality = want->quality >= 0 ? want->quality : PICTURE_QUALITY;
 
 	if (want->format == PICTURE_JPEG)
-		return jpeg_write_raster(r, quality, out, err);
+		return picture_lossy_jpeg(r, quality, out, err);
 	if (want->format == PICTURE_WEBP)
-		return webp_write_raster(r, quality, out, err);
-	return png_write_raster(r, &png_effort_default, out, err);
+		return picture_lossy_webp(r, quality, out, err);
+	return picture_png_write(r, &picture_png_default, out, err);
 }
 
 static int remake(const uint8_t *data, size_t n, const struct picture_want *want, const int *stop,
 	struct buf *out, struct picture *ret, struct err *err)
 {
-	static const struct png_reader reader = {.on_size = on_size, .on_row = on_row};
+	static const struct picture_png_reader reader = {.on_size = on_size, .on_row = on_row};
 	struct making m = {.want = want, .stop = stop};
-	int code = png_read_rows(data, n, &reader, &m, err);
+	int code = picture_png_read(data, n, &reader, &m, err);
 
 	if (code == 0) {
 		paint(&m);
@@ -197,8 +197,8 @@ static void work(uv_work_t *req)
 	if (n <= 0)
 		j->code = err_set(&j->err, -EPROTO, "the browser's answer is no picture");
 	else
-		j->code = picture_make(file, (size_t)n, &j->want, &j->stop, &j->out, &j->picture,
-			&j->err);
+		j->code = picture_make(
+			file, (size_t)n, &j->want, &j->stop, &j->out, &j->picture, &j->err);
 	j->picture.data = j->out.data;
 	j->picture.n = j->out.len;
 }

@@ -12,7 +12,7 @@ static int too_large(struct err *err, const char *format)
 	return err_set(err, -EFBIG, "the picture is too large for %s", format);
 }
 
-int jpeg_write_raster(const struct raster *r, int quality, struct buf *out, struct err *err)
+int picture_lossy_jpeg(const struct raster *r, int quality, struct buf *out, struct err *err)
 {
 	int layout = r->channels == 4 ? TJPF_RGBX : TJPF_RGB, code = 0;
 	tjhandle t;
@@ -39,7 +39,7 @@ static int webp_take(const uint8_t *data, size_t n, const WebPPicture *p)
 	return buf_add(p->custom_ptr, data, n);
 }
 
-int webp_write_raster(const struct raster *r, int quality, struct buf *out, struct err *err)
+int picture_lossy_webp(const struct raster *r, int quality, struct buf *out, struct err *err)
 {
 	WebPConfig config;
 	WebPPicture p;
@@ -47,8 +47,7 @@ int webp_write_raster(const struct raster *r, int quality, struct buf *out, stru
 
 	if (r->width > WEBP_EDGE_MAX || r->height > WEBP_EDGE_MAX)
 		return too_large(err, "WebP");
-	if (!WebPConfigPreset(&config, WEBP_PRESET_DEFAULT, (float)quality) ||
-		!WebPPictureInit(&p))
+	if (!WebPConfigPreset(&config, WEBP_PRESET_DEFAULT, (float)quality) || !WebPPictureInit(&p))
 		return err_set(err, -EIO, "libwebp cannot start");
 	config.method = WEBP_METHOD;
 	p.width = (int)r->width;

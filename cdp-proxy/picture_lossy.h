@@ -10,7 +10,7 @@
 #define WEBP_EDGE_MAX 16383u
 
 /* quality 0 to 100. Adds the file to out. 0; -EFBIG when a side or the file is too large. */
-int jpeg_write_raster(const struct raster *r, int quality, struct buf *out, struct err *err);
-int webp_write_raster(const struct raster *r, int quality, struct buf *out, struct err *err);
+int picture_lossy_jpeg(const struct raster *r, int quality, struct buf *out, struct err *err);
+int picture_lossy_webp(const struct raster *r, int quality, struct buf *out, struct err *err);
 
 #endif

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <png.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "util.h"
 
@@ -17,7 +16,7 @@
  * to release. A call-back never jumps: it returns a code, and the function that called it does.
  */
 struct reading {
-	const struct png_reader *reader;
+	const struct picture_png_reader *reader;
 	void *arg;
 	struct reader in;
 	struct err *err;
@@ -29,7 +28,7 @@ struct reading {
 
 struct writing {
 	const struct raster *raster;
-	const struct png_effort *effort;
+	const struct picture_png_effort *effort;
 	struct buf *out;
 	struct err *err;
 	int code;
@@ -74,9 +73,9 @@ static void check_form(struct reading *r)
 		(type != PNG_COLOR_TYPE_RGB && type != PNG_COLOR_TYPE_RGBA) ||
 		png_get_interlace_type(r->png, r->info) != PNG_INTERLACE_NONE)
 		png_error(r->png, "not 8 bits of RGB or RGBA in one pass");
-	if (pixels > PNG_READ_PIXELS_MAX) {
+	if (pixels > PICTURE_PNG_PIXELS_MAX) {
 		r->code = err_set(r->err, -EFBIG, "the picture has more than %u pixels",
-			PNG_READ_PIXELS_MAX);
+			PICTURE_PNG_PIXELS_MAX);
 		png_error(r->png, "too large");
 	}
 }
@@ -110,7 +109,7 @@ static void guarded_read(struct reading *r)
 {
 	if (setjmp(png_jmpbuf(r->png)))
 		return;
-	png_set_user_limits(r->png, PNG_READ_EDGE_MAX, PNG_READ_EDGE_MAX);
+	png_set_user_limits(r->png, PICTURE_PNG_EDGE_MAX, PICTURE_PNG_EDGE_MAX);
 	png_set_chunk_malloc_max(r->png, CHUNK_MAX);
 	png_set_chunk_cache_max(r->png, 4);
 	/* Nothing but the pixels is looked at: no profiles, texts, times. */
@@ -119,11 +118,10 @@ static void guarded_read(struct reading *r)
 	read_rows(r);
 }
 
-int png_read_rows(const uint8_t *data, size_t n, const struct png_reader *reader, void *arg,
-	struct err *err)
+int picture_png_read(const uint8_t *data, size_t n, const struct picture_png_reader *reader,
+	void *arg, struct err *err)
 {
-	struct reading r = {
-		.reader = reader, .arg = arg, .in = reader_of(data, n), .err = err};
+	struct reading r = {.reader = reader, .arg = arg, .in = reader_of(data, n), .err = err};
 
 	r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, read_failed, quiet);
 	r.info = r.png ? png_create_info_struct(r.png) : NULL;
@@ -138,7 +136,7 @@ int png_read_rows(const uint8_t *data, size_t n, const struct png_reader *reader
 
 /* ---- writing ---- */
 
-const struct png_effort png_effort_default = {.level = 3, .filters = 0, .strategy = -1};
+const struct picture_png_effort picture_png_default = {.level = 3, .filters = 0, .strategy = -1};
 
 static void write_failed(png_structp png, png_const_charp text)
 {
@@ -189,8 +187,8 @@ static void guarded_write(struct writing *w)
 	png_write_end(w->png, NULL);
 }
 
-int png_write_raster(
-	const struct raster *r, const struct png_effort *effort, struct buf *out, struct err *err)
+int picture_png_write(const struct raster *r, const struct picture_png_effort *effort,
+	struct buf *out, struct err *err)
 {
 	struct writing w = {.raster = r, .effort = effort, .out = out, .err = err};
 

@@ -6,11 +6,11 @@
 #include "err.h"
 #include "raster.h"
 
-#define PNG_READ_EDGE_MAX 32768u          /* of a picture that is read */
-#define PNG_READ_PIXELS_MAX (128u << 20) /* a row at a time: it costs time, not memory */
+#define PICTURE_PNG_EDGE_MAX 32768u         /* of a picture that is read */
+#define PICTURE_PNG_PIXELS_MAX (128u << 20) /* a row at a time: it costs time, not memory */
 
 /* Each may end the reading with a negative errno, err set. */
-struct png_reader {
+struct picture_png_reader {
 	int (*on_size)(void *data, unsigned int width, unsigned int height, unsigned int channels,
 		struct err *err);
 	int (*on_row)(void *data, const uint8_t *row, struct err *err); /* height times */
@@ -21,19 +21,19 @@ struct png_reader {
  * -EPROTO for what is no such picture, -EFBIG for one over the maxima, or what a call-back
  * returned.
  */
-int png_read_rows(const uint8_t *data, size_t n, const struct png_reader *reader, void *arg,
-	struct err *err);
+int picture_png_read(const uint8_t *data, size_t n, const struct picture_png_reader *reader,
+	void *arg, struct err *err);
 
 /* How hard the writer tries; docs/pictures.md has what each costs. */
-struct png_effort {
+struct picture_png_effort {
 	int level;    /* of zlib, 0 to 9 */
 	int filters;  /* libpng's PNG_FILTER_ bits; 0: the default's */
 	int strategy; /* zlib's; -1: libpng's own choice */
 };
-extern const struct png_effort png_effort_default;
+extern const struct picture_png_effort picture_png_default;
 
 /* Adds the file to out. 0, or -EFBIG when out is full. */
-int png_write_raster(
-	const struct raster *r, const struct png_effort *effort, struct buf *out, struct err *err);
+int picture_png_write(const struct raster *r, const struct picture_png_effort *effort,
+	struct buf *out, struct err *err);
 
 #endif

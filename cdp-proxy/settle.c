@@ -21,7 +21,14 @@
  * Requests that began before us are seen only as they move. WebSockets and event streams, which
  * never end, are not waited for. A page that never rests is taken as it is when the time is up.
  */
-enum settle_state { SETTLE_PAGE, SETTLE_NETWORK, SETTLE_WAIT, SETTLE_WORLD, SETTLE_FRAMES, SETTLE_OVER };
+enum settle_state {
+	SETTLE_PAGE,
+	SETTLE_NETWORK,
+	SETTLE_WAIT,
+	SETTLE_WORLD,
+	SETTLE_FRAMES,
+	SETTLE_OVER
+};
 
 struct settle {
 	uv_timer_t deadline, quiet;
@@ -107,7 +114,8 @@ static void wait_on(struct settle *s)
 	uint64_t since = uv_now(s->quiet.loop) - s->last;
 
 	s->state = SETTLE_WAIT;
-	uv_timer_start(&s->quiet, on_quiet, since < SETTLE_QUIET_MS ? SETTLE_QUIET_MS - since : 0, 0);
+	uv_timer_start(
+		&s->quiet, on_quiet, since < SETTLE_QUIET_MS ? SETTLE_QUIET_MS - since : 0, 0);
 }
 
 static void on_quiet(uv_timer_t *t)
@@ -231,7 +239,14 @@ static bool lasts(const char *params, size_t n)
 	       memcmp(m.raw, "\"EventSource\"", m.raw_len) == 0;
 }
 
-enum settle_effect { EFFECT_NONE, EFFECT_MOVES, EFFECT_REQUEST, EFFECT_REQUEST_END, EFFECT_LOAD, EFFECT_LOAD_END };
+enum settle_effect {
+	EFFECT_NONE,
+	EFFECT_MOVES,
+	EFFECT_REQUEST,
+	EFFECT_REQUEST_END,
+	EFFECT_LOAD,
+	EFFECT_LOAD_END
+};
 
 static const struct {
 	const char *method;

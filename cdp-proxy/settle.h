@@ -8,8 +8,8 @@
 
 #include "err.h"
 
-#define SETTLE_MAX_MS 30000    /* the longest wait that may be asked for */
-#define SETTLE_QUIET_MS 200    /* without network and loading */
+#define SETTLE_MAX_MS 30000     /* the longest wait that may be asked for */
+#define SETTLE_QUIET_MS 200     /* without network and loading */
 #define SETTLE_REQUESTS_MAX 256 /* followed one by one; more of them only count as they come */
 
 struct settle;
