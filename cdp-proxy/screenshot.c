@@ -212,19 +212,25 @@ static void place_cursor(struct shot *s, const cJSON *layout, const double a[4],
 	s->want.cursor_y = (s->cursor[1] + number(view, "pageY") - a[1]) * scale;
 }
 
+/* Whole device pixels of so many in CSS; at least one. */
+static unsigned int pixels(double css, double scale)
+{
+	return (unsigned int)ceil(MAX(css * scale, 1));
+}
+
 static void use_layout(struct shot *s, const cJSON *layout)
 {
+	bool clipped = s->full_page || s->has_region;
 	double a[4], scale = device_scale(layout);
 
-	if (!area_of(s, layout, a)) {
+	if (!area_of(s, layout, a) && clipped) {
 		refuse(s, -ERANGE, 400, "invalid-request", "the region lies outside of the page");
 		return;
 	}
-	if (s->full_page || s->has_region)
+	if (clipped)
 		memcpy(s->clip, a, sizeof(a));
 	place_cursor(s, layout, a, scale);
-	s->as_png = !picture_unchanged(
-		&s->want, (unsigned int)ceil(a[2] * scale), (unsigned int)ceil(a[3] * scale));
+	s->as_png = !picture_unchanged(&s->want, pixels(a[2], scale), pixels(a[3], scale));
 	capture(s);
 }
 

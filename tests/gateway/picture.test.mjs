@@ -1,11 +1,15 @@
 // Pictures through the real gateway: what Chromium captured, its sizes, rest before the capture, the cursor; and guests that send none.
 import assert from 'node:assert/strict';
 import http from 'node:http';
+import { createRequire } from 'node:module';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { readPng } from '../lib/png.mjs';
+import { readPng, writePng } from '../lib/png.mjs';
 import { Chromium, noChromium } from './chromium.mjs';
 import { World, sleep } from './lib.mjs';
 import { WebSocket } from './ws.mjs';
+
+const { WebSocketServer } = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
 
 // One connection to the page in front, beside the gateway.
 async function page(port) {
@@ -77,8 +81,8 @@ for (const scale of [1, 2]) {
       const r = await get(query), png = readPng(r.bytes);
       return { ...png, scale: r.headers['x-berth-scale'], settled: r.headers['x-berth-settled'] };
     };
-    const go = async (path) => {
-      await p.call('Page.navigate', { url: s.url + path });
+    const go = async (where) => {
+      await p.call('Page.navigate', { url: s.url + where });
       await sleep(50);
     };
     const still = async () => {
@@ -203,21 +207,21 @@ for (const scale of [1, 2]) {
 
     test('the picture waits until the page rests', async () => {
       const colour = (q) => [...q.pixels.subarray(0, 3)].join();
-      for (const path of ['/wait', '/stream-wait']) {
-        await go(path);
+      for (const where of ['/wait', '/stream-wait']) {
+        await go(where);
         const early = await picture();
-        assert.deepEqual([colour(early), early.settled], ['255,0,0', undefined], path);
+        assert.deepEqual([colour(early), early.settled], ['255,0,0', undefined], where);
         const later = picture('wait_for_idle=20000');
         await sleep(1500);
         await p.call('Runtime.evaluate', { expression: 'change()' });
         const rested = await later;
-        assert.deepEqual([colour(rested), rested.settled], ['0,255,0', 'true'], path);
+        assert.deepEqual([colour(rested), rested.settled], ['0,255,0', 'true'], where);
       }
       // What never rests is taken when the time is up.
-      for (const path of ['/busy', '/hung', '/picture-hangs']) {
-        await go(path);
+      for (const where of ['/busy', '/hung', '/picture-hangs']) {
+        await go(where);
         const t = Date.now(), r = await picture('wait_for_idle=900');
-        assert.deepEqual([colour(r), r.settled], ['255,0,0', 'false'], path);
+        assert.deepEqual([colour(r), r.settled], ['255,0,0', 'false'], where);
         assert.ok(Date.now() - t >= 900);
       }
       // What a page makes of its own functions is its own affair.
@@ -267,3 +271,76 @@ for (const scale of [1, 2]) {
     });
   });
 }
+
+// A browser that answers with what it is told to.
+class Liar {
+  static async start() {
+    const l = new Liar();
+    l.layout = {}; // no layout at all: nobody knows what will be changed
+    l.server = http.createServer((q, r) => r.end(JSON.stringify([{ id: 'A1', type: 'page' }])));
+    l.wss = new WebSocketServer({ server: l.server, perMessageDeflate: false });
+    l.wss.on('connection', (ws) => {
+      ws.on('error', () => {});
+      ws.on('message', (text) => {
+        const m = JSON.parse(text);
+        l.asked.push(m.params);
+        const result = m.method === 'Page.captureScreenshot' ? { data: l.picture(m.params) } : l.layout;
+        ws.send(JSON.stringify({ id: m.id, result }));
+      });
+    });
+    await new Promise((r) => l.server.listen(0, '127.0.0.1', r));
+    return l;
+  }
+
+  stop() { for (const c of this.wss.clients) c.terminate(); this.server.close(); this.server.closeAllConnections(); }
+}
+
+describe('with a guest that lies', () => {
+  let w, liar;
+  const rgb = (width, height, more = {}) => writePng({ width, height, stride: width * 3, pixels: Buffer.alloc(width * height * 3, 9), ...more });
+  const ask = async (picture, query) => {
+    liar.asked = [];
+    liar.picture = typeof picture === 'function' ? picture : () => (typeof picture === 'string' ? picture : picture.toString('base64'));
+    return w.get(`/v1/agents/demo/screenshot?${query}`);
+  };
+
+  before(async () => {
+    liar = await Liar.start();
+    w = await World.start({ cdpPort: liar.server.address().port });
+  });
+  after(async () => { await w?.stop(); liar?.stop(); });
+
+  test('what is no picture is 502, with and without a change to it', async () => {
+    const good = rgb(64, 64), bent = Buffer.from(good), long = 'A'.repeat(4 << 20);
+    bent[40] ^= 1; // picture data: its checksum is wrong
+    for (const none of ['', 'A', '====', '!!!!', 'AAAA', long, Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), Buffer.from('GIF89a  ')])
+      for (const query of ['', 'max_edge=32', 'format=jpeg', 'cursor=1,1'])
+        assert.deepEqual([(await ask(none, query)).status, (await ask(none, query)).json.type], [502, 'browser-unavailable'], `${none.slice(0, 9)} ${query}`);
+    for (const odd of [bent, good.subarray(0, good.length - 20), good.subarray(0, 60), rgb(64, 64, { type: 3, stride: 64 }), rgb(32, 64, { depth: 16, stride: 192 }),
+      rgb(64, 64, { interlace: 1 }), rgb(64, 64, { type: 0, stride: 64 }), rgb(65, 64, { stride: 192 }), rgb(1, 1, { width: 65535, height: 65535 }), rgb(1, 1, { width: 0xffffffff })])
+      assert.equal((await ask(odd, 'max_edge=32')).status, 502);
+    for (const many of [rgb(1, 1, { width: 32768, height: 32768 })]) {
+      const r = await ask(many, 'max_edge=32');
+      assert.deepEqual([r.status, r.json.type], [413, 'too-large']);
+    }
+    assert.equal((await ask(good, 'max_edge=32')).status, 200);
+  });
+
+  test('a JPEG that must be changed is asked for again as PNG, once', async () => {
+    const jpeg = Buffer.from('ffd8ffc0000b08004000400101110000', 'hex');
+    assert.ok((await ask(jpeg, 'format=jpeg')).bytes.equals(jpeg));
+    const r = await ask(({ format }) => (format === 'jpeg' ? jpeg : rgb(64, 64)).toString('base64'), 'format=jpeg&max_edge=32');
+    assert.deepEqual([r.status, r.headers['content-type'], liar.asked.length], [200, 'image/jpeg', 1 + 2], r.text);
+    assert.equal((await ask(jpeg, 'format=jpeg&max_edge=32')).status, 502);
+    assert.equal(liar.asked.length, 1 + 2);
+    assert.equal((await ask(jpeg, 'format=webp')).status, 502);
+  });
+
+  test('a layout of nonsense is nothing worse than a wrong picture', async () => {
+    for (const v of [{ pageX: 1e308, pageY: -1e308, clientWidth: 1e308, clientHeight: 1e308 }, { pageX: 'x', clientWidth: null, clientHeight: [] }, { clientWidth: 5, clientHeight: 5e-324 }]) {
+      liar.layout = { cssVisualViewport: v, cssLayoutViewport: v, layoutViewport: { clientWidth: 1e300 }, cssContentSize: { width: 1e18, height: 1e18 } };
+      for (const query of ['cursor=1000000,1000000', 'full_page=1&max_edge=16&cursor=5,5', 'region=0,0,1000000,1000000'])
+        assert.ok([200, 400].includes((await ask(rgb(64, 64), query)).status), `${JSON.stringify(v)} ${query}`);
+    }
+  });
+});
