@@ -142,7 +142,7 @@ static int encode(
 	if (want->format == PICTURE_JPEG)
 		return picture_lossy_jpeg(r, quality, out, err);
 	if (want->format == PICTURE_WEBP)
-		return picture_lossy_webp(r, quality, out, err);
+		return picture_lossy_webp(r, quality, PICTURE_WEBP_METHOD, out, err);
 	return picture_png_write(r, &picture_png_default, out, err);
 }
 

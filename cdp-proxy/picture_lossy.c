@@ -5,8 +5,6 @@
 #include <turbojpeg.h>
 #include <webp/encode.h>
 
-#define WEBP_METHOD 2 /* 0 quick to 6 small; docs/pictures.md has what they cost */
-
 static int too_large(struct err *err, const char *format)
 {
 	return err_set(err, -EFBIG, "the picture is too large for %s", format);
@@ -39,7 +37,8 @@ static int webp_take(const uint8_t *data, size_t n, const WebPPicture *p)
 	return buf_add(p->custom_ptr, data, n);
 }
 
-int picture_lossy_webp(const struct raster *r, int quality, struct buf *out, struct err *err)
+int picture_lossy_webp(
+	const struct raster *r, int quality, int method, struct buf *out, struct err *err)
 {
 	WebPConfig config;
 	WebPPicture p;
@@ -49,7 +48,7 @@ int picture_lossy_webp(const struct raster *r, int quality, struct buf *out, str
 		return too_large(err, "WebP");
 	if (!WebPConfigPreset(&config, WEBP_PRESET_DEFAULT, (float)quality) || !WebPPictureInit(&p))
 		return err_set(err, -EIO, "libwebp cannot start");
-	config.method = WEBP_METHOD;
+	config.method = method;
 	p.width = (int)r->width;
 	p.height = (int)r->height;
 	p.writer = webp_take;

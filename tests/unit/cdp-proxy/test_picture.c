@@ -304,7 +304,7 @@ static void too_large(void **state)
 	buf_done(&out);
 	raster_init(&wide, WEBP_EDGE_MAX + 1, 1, 3);
 	buf_init(&out, 1 << 20);
-	assert_int_equal(picture_lossy_webp(&wide, 80, &out, &err), -EFBIG);
+	assert_int_equal(picture_lossy_webp(&wide, 80, 2, &out, &err), -EFBIG);
 	raster_done(&wide);
 	raster_init(&wide, JPEG_EDGE_MAX + 1, 1, 3);
 	assert_int_equal(picture_lossy_jpeg(&wide, 80, &out, &err), -EFBIG);
