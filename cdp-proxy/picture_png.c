@@ -136,7 +136,8 @@ int picture_png_read(const uint8_t *data, size_t n, const struct picture_png_rea
 
 /* ---- writing ---- */
 
-const struct picture_png_effort picture_png_default = {.level = 3, .filters = 0, .strategy = -1};
+const struct picture_png_effort picture_png_default = {
+	.level = 2, .filters = PNG_FILTER_SUB, .strategy = -1};
 
 static void write_failed(png_structp png, png_const_charp text)
 {
@@ -162,8 +163,7 @@ static void flushed(png_structp png)
 static void set_effort(struct writing *w)
 {
 	png_set_compression_level(w->png, w->effort->level);
-	png_set_filter(w->png, PNG_FILTER_TYPE_BASE,
-		w->effort->filters ? w->effort->filters : PNG_FILTER_SUB);
+	png_set_filter(w->png, PNG_FILTER_TYPE_BASE, w->effort->filters);
 	if (w->effort->strategy >= 0)
 		png_set_compression_strategy(w->png, w->effort->strategy);
 	png_set_compression_buffer_size(w->png, IDAT_SIZE);

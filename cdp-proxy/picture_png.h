@@ -27,7 +27,7 @@ int picture_png_read(const uint8_t *data, size_t n, const struct picture_png_rea
 /* How hard the writer tries; docs/pictures.md has what each costs. */
 struct picture_png_effort {
 	int level;    /* of zlib, 0 to 9 */
-	int filters;  /* libpng's PNG_FILTER_ bits; 0: the default's */
+	int filters;  /* libpng's PNG_FILTER_ bits */
 	int strategy; /* zlib's; -1: libpng's own choice */
 };
 extern const struct picture_png_effort picture_png_default;

@@ -124,7 +124,7 @@ static size_t settings(struct setting *all)
 		int bits;
 	} filters[] = {{"none", PNG_FILTER_NONE}, {"sub", PNG_FILTER_SUB}, {"up", PNG_FILTER_UP},
 		{"paeth", PNG_FILTER_PAETH}, {"all", PNG_ALL_FILTERS}};
-	static const int levels[] = {1, 2, 3, 4, 6, 9};
+	static const int levels[] = {1, 2, 3, 6, 9};
 	size_t n = 0;
 
 	next(all, &n, READ, "read");
@@ -134,6 +134,9 @@ static size_t settings(struct setting *all)
 			next(all, &n, PNG, "png %d %s", levels[i], filters[j].name)->effort =
 				(struct picture_png_effort){levels[i], filters[j].bits, -1};
 	}
+	for (int level = 2; level <= 6; level++)
+		next(all, &n, PNG, "png %d sub, not as filtered", level)->effort =
+			(struct picture_png_effort){level, PNG_FILTER_SUB, Z_DEFAULT_STRATEGY};
 	next(all, &n, PNG, "png rle sub")->effort =
 		(struct picture_png_effort){1, PNG_FILTER_SUB, Z_RLE};
 	next(all, &n, PNG, "png rle up")->effort =
