@@ -2,33 +2,26 @@
  * painted. */
 #include "settle.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "json_scan.h"
 #include "util.h"
 
 /*
- * Theory of operation. Page and Network are enabled on this connection; from then on every event of
- * theirs that starts, moves or ends something is `activity`. Without activity, requests under way
- * and loading frames for SETTLE_QUIET_MS the page itself is asked, in a world of our own where its
- * scripts have replaced nothing, to let two frames pass and say its readyState. If that is
- * "complete" and there was no activity in the meantime it is quiet; else it begins again.
+ * Theory of operation. Network is enabled on this connection; from then on every event of it that
+ * starts, moves or ends a request is `activity`. Without activity and requests under way for
+ * SETTLE_QUIET_MS the page itself is asked, in a world of our own where its scripts have replaced
+ * nothing, to let two frames pass and say its readyState. If that is "complete" and there was no
+ * activity in the meantime it is quiet; else it begins again.
  *
- *   enable Page -> enable Network -> wait for quiet -> world -> two frames -> idle
- *                                         ^---- activity, not complete, refused ----'
+ *   enable Network -> wait for quiet -> world -> two frames -> idle
+ *                          ^---- activity, not complete, refused ----'
  *
+ * Page is not enabled: a client that has it enabled holds up every alert() until it answers it.
  * Requests that began before us are seen only as they move. WebSockets and event streams, which
  * never end, are not waited for. A page that never rests is taken as it is when the time is up.
  */
-enum settle_state {
-	SETTLE_PAGE,
-	SETTLE_NETWORK,
-	SETTLE_WAIT,
-	SETTLE_WORLD,
-	SETTLE_FRAMES,
-	SETTLE_OVER
-};
+enum settle_state { SETTLE_NETWORK, SETTLE_WAIT, SETTLE_WORLD, SETTLE_FRAMES, SETTLE_OVER };
 
 struct settle {
 	uv_timer_t deadline, quiet;
@@ -42,8 +35,6 @@ struct settle {
 	bool moved;    /* since the page was asked */
 	uint64_t requests[SETTLE_REQUESTS_MAX];
 	size_t n_requests;
-	uint64_t frames[SETTLE_REQUESTS_MAX]; /* that load */
-	size_t n_frames;
 };
 
 static void timer_closed(uv_handle_t *h)
@@ -91,6 +82,7 @@ static void ask_world(struct settle *s)
 	s->owner->call(s->data, "Page.createIsolatedWorld", p);
 }
 
+/* world: 0 is the page's own, where there is no other. */
 static void ask_frames(struct settle *s, double world)
 {
 	static const char expression[] =
@@ -99,7 +91,8 @@ static void ask_frames(struct settle *s, double world)
 	cJSON *p = cJSON_CreateObject();
 
 	s->state = SETTLE_FRAMES;
-	cJSON_AddNumberToObject(p, "contextId", world);
+	if (world > 0)
+		cJSON_AddNumberToObject(p, "contextId", world);
 	cJSON_AddStringToObject(p, "expression", expression);
 	cJSON_AddBoolToObject(p, "awaitPromise", true);
 	cJSON_AddBoolToObject(p, "returnByValue", true);
@@ -122,8 +115,8 @@ static void on_quiet(uv_timer_t *t)
 {
 	struct settle *s = t->data;
 
-	/* What ends a request or a loading is activity: it starts the timer again. */
-	if (s->n_requests == 0 && s->n_frames == 0)
+	/* What ends a request is activity: it starts the timer again. */
+	if (s->n_requests == 0)
 		ask_world(s);
 }
 
@@ -139,26 +132,32 @@ static void activity(struct settle *s)
 
 static void take_world(struct settle *s, const char *result, size_t n)
 {
-	cJSON *o = result ? cJSON_ParseWithLength(result, n) : NULL;
-	const cJSON *id = cJSON_GetObjectItemCaseSensitive(o, "executionContextId");
+	struct json_found m;
+	char text[24] = "";
+	uint64_t id = 0;
 
-	if (cJSON_IsNumber(id)) {
-		ask_frames(s, id->valuedouble);
-	} else {
-		activity(s);
-		wait_on(s);
+	if (result && json_scan_find(result, n, "executionContextId", &m) == 1 &&
+		m.raw_len < sizeof(text)) {
+		memcpy(text, m.raw, m.raw_len);
+		parse_u64(text, 0, INT32_MAX, &id);
 	}
-	cJSON_Delete(o);
+	ask_frames(s, (double)id);
+}
+
+static bool says_complete(const char *result, size_t n)
+{
+	static const char complete[] = "\"complete\"";
+	struct json_found o, m;
+
+	return result && json_scan_find(result, n, "result", &o) == 1 &&
+	       o.kind == JSON_KIND_OBJECT && json_scan_find(o.raw, o.raw_len, "value", &m) == 1 &&
+	       m.raw_len == strlen(complete) && memcmp(m.raw, complete, m.raw_len) == 0;
 }
 
 static void take_frames(struct settle *s, const char *result, size_t n)
 {
-	cJSON *o = result ? cJSON_ParseWithLength(result, n) : NULL;
-	const cJSON *r = cJSON_GetObjectItemCaseSensitive(o, "result");
-	const char *ready = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(r, "value"));
-	bool complete = ready && streq(ready, "complete");
+	bool complete = says_complete(result, n);
 
-	cJSON_Delete(o);
 	if (complete && !s->moved) {
 		finish(s, true);
 		return;
@@ -173,10 +172,6 @@ void settle_answer(struct settle *s, const char *result, size_t n, const struct 
 	if (err)
 		result = NULL;
 	switch (s->state) {
-	case SETTLE_PAGE:
-		s->state = SETTLE_NETWORK;
-		s->owner->call(s->data, "Network.enable", NULL);
-		break;
 	case SETTLE_NETWORK:
 		activity(s);
 		wait_on(s);
@@ -209,21 +204,21 @@ static uint64_t id_of(const char *params, size_t n, const char *key)
 	return h ? h : 1;
 }
 
-static void add(uint64_t *set, size_t *n, uint64_t id)
+static void request_begins(struct settle *s, uint64_t id)
 {
-	for (size_t i = 0; i < *n; i++) {
-		if (set[i] == id)
+	for (size_t i = 0; i < s->n_requests; i++) {
+		if (s->requests[i] == id)
 			return;
 	}
-	if (id && *n < SETTLE_REQUESTS_MAX)
-		set[(*n)++] = id;
+	if (id && s->n_requests < SETTLE_REQUESTS_MAX)
+		s->requests[s->n_requests++] = id;
 }
 
-static void drop(uint64_t *set, size_t *n, uint64_t id)
+static void request_ends(struct settle *s, uint64_t id)
 {
-	for (size_t i = 0; i < *n; i++) {
-		if (set[i] == id) {
-			set[i] = set[--*n];
+	for (size_t i = 0; i < s->n_requests; i++) {
+		if (s->requests[i] == id) {
+			s->requests[i] = s->requests[--s->n_requests];
 			return;
 		}
 	}
@@ -239,32 +234,17 @@ static bool lasts(const char *params, size_t n)
 	       memcmp(m.raw, "\"EventSource\"", m.raw_len) == 0;
 }
 
-enum settle_effect {
-	EFFECT_NONE,
-	EFFECT_MOVES,
-	EFFECT_REQUEST,
-	EFFECT_REQUEST_END,
-	EFFECT_LOAD,
-	EFFECT_LOAD_END
-};
+enum settle_effect { EFFECT_NONE, EFFECT_MOVES, EFFECT_BEGINS, EFFECT_ENDS };
 
 static const struct {
 	const char *method;
 	enum settle_effect effect;
 } effects[] = {
-	{"Network.requestWillBeSent", EFFECT_REQUEST},
+	{"Network.requestWillBeSent", EFFECT_BEGINS},
 	{"Network.responseReceived", EFFECT_MOVES},
 	{"Network.dataReceived", EFFECT_MOVES},
-	{"Network.loadingFinished", EFFECT_REQUEST_END},
-	{"Network.loadingFailed", EFFECT_REQUEST_END},
-	{"Page.frameStartedNavigating", EFFECT_MOVES},
-	{"Page.frameStartedLoading", EFFECT_LOAD},
-	{"Page.frameStoppedLoading", EFFECT_LOAD_END},
-	{"Page.frameDetached", EFFECT_LOAD_END},
-	{"Page.frameNavigated", EFFECT_MOVES},
-	{"Page.navigatedWithinDocument", EFFECT_MOVES},
-	{"Page.domContentEventFired", EFFECT_MOVES},
-	{"Page.loadEventFired", EFFECT_MOVES},
+	{"Network.loadingFinished", EFFECT_ENDS},
+	{"Network.loadingFailed", EFFECT_ENDS},
 };
 
 static enum settle_effect effect_of(const char *method)
@@ -282,14 +262,10 @@ void settle_event(struct settle *s, const char *method, const char *params, size
 
 	if (effect == EFFECT_NONE || s->state == SETTLE_OVER)
 		return;
-	if (effect == EFFECT_REQUEST && !lasts(params, n))
-		add(s->requests, &s->n_requests, id_of(params, n, "requestId"));
-	else if (effect == EFFECT_REQUEST_END)
-		drop(s->requests, &s->n_requests, id_of(params, n, "requestId"));
-	else if (effect == EFFECT_LOAD)
-		add(s->frames, &s->n_frames, id_of(params, n, "frameId"));
-	else if (effect == EFFECT_LOAD_END)
-		drop(s->frames, &s->n_frames, id_of(params, n, "frameId"));
+	if (effect == EFFECT_BEGINS && !lasts(params, n))
+		request_begins(s, id_of(params, n, "requestId"));
+	else if (effect == EFFECT_ENDS)
+		request_ends(s, id_of(params, n, "requestId"));
 	activity(s);
 }
 
@@ -314,5 +290,5 @@ struct settle *settle_new(uv_loop_t *loop, const char *frame, unsigned int max_m
 void settle_start(struct settle *s)
 {
 	uv_timer_start(&s->deadline, on_deadline, s->max_ms, 0);
-	s->owner->call(s->data, "Page.enable", NULL);
+	s->owner->call(s->data, "Network.enable", NULL);
 }

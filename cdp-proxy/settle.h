@@ -9,7 +9,7 @@
 #include "err.h"
 
 #define SETTLE_MAX_MS 30000     /* the longest wait that may be asked for */
-#define SETTLE_QUIET_MS 200     /* without network and loading */
+#define SETTLE_QUIET_MS 200     /* without network */
 #define SETTLE_REQUESTS_MAX 256 /* followed one by one; more of them only count as they come */
 
 struct settle;
@@ -22,11 +22,12 @@ struct settle_owner {
 	void (*done)(void *data, bool idle);
 };
 
-/* Waits max_ms at most, from now. frame: the page's main frame, which has its target's id. Calls
- * back from inside. */
-void settle_start(struct settle *s);
+/* frame: the page's main frame, which has its target's id. Calls nobody back. */
 struct settle *settle_new(uv_loop_t *loop, const char *frame, unsigned int max_ms,
 	const struct settle_owner *owner, void *data);
+/* Waits max_ms at most, from now. Leaves Network enabled. Calls back from inside, as do
+ * settle_answer and settle_event. */
+void settle_start(struct settle *s);
 void settle_free(struct settle *s);
 /* An answer's result (NULL with err: refused), and every event of the page, as text. */
 void settle_answer(struct settle *s, const char *result, size_t n, const struct err *err);
