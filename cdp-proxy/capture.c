@@ -10,11 +10,11 @@
 
 /*
  * Pictures have the size of the view in CSS pixels whatever the device scale factor is, so that
- * what a model points at in them is where the mouse goes. While a dialog blocks the page only the
- * screencast gives a picture, the one that was drawn last.
+ * what a model points at in them is where the mouse goes. While a dialog or an endless script
+ * blocks the page only the screencast gives a picture, the one that was drawn last.
  */
 #define VIEW_MS 10000
-#define PICTURE_MS 60000
+#define PICTURE_MS 20000
 #define FRAME_MS 5000
 #define VIEW_MAX 16384
 #define ZOOM_MAX 8.0
@@ -215,6 +215,17 @@ void capture_frame(struct executor *ex)
 	}
 	executor_wait(ex, WAIT_FRAME, FRAME_MS);
 	executor_call(ex, tabs_front(ex)->session, "Page.startScreencast", p, NULL);
+}
+
+void capture_late(struct executor *ex)
+{
+	ex->epoch++;
+	if (executor_action(ex)->kind != ACTION_SCREENSHOT) {
+		executor_fail(ex, "The page does not answer.");
+		return;
+	}
+	executor_note(ex, "The page does not answer; the picture is what was drawn last.");
+	capture_frame(ex);
 }
 
 void capture_took_frame(struct executor *ex, const char *params, size_t n)

@@ -196,9 +196,11 @@ static void next_action(struct executor *ex)
 static void finish(struct executor *ex, const char *text)
 {
 	struct action_result *res = executor_result(ex);
-	const struct tab *t = tabs_front(ex);
+	struct tab *t = tabs_front(ex);
 
 	res->done = true;
+	if (t && !t->crashed && !res->failed)
+		t->crashes = 0;
 	if (text)
 		res->text = xstrdup(text);
 	if (ex->notes.len)

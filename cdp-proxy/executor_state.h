@@ -17,6 +17,7 @@
 /* A page of the browser. */
 struct tab {
 	char id[CDP_SESSION_MAX], session[CDP_SESSION_MAX]; /* session "": not attached */
+	char context[CDP_SESSION_MAX]; /* the browsing context that it belongs to */
 	char url[TAB_URL_MAX], title[TAB_TITLE_MAX];
 	bool crashed, loading;
 	bool announced; /* the model knows of it */
@@ -139,6 +140,8 @@ bool capture_view(struct executor *ex);
 void capture_begin(struct executor *ex);
 /* By screencast, which works while a dialog blocks the page. */
 void capture_frame(struct executor *ex);
+/* The picture does not come: one of what was drawn last may. */
+void capture_late(struct executor *ex);
 void capture_took_frame(struct executor *ex, const char *params, size_t n);
 
 /* ---- modal.c ---- */
@@ -164,6 +167,8 @@ bool perform_alone(struct executor *ex);
 void perform_drag_began(struct executor *ex, const char *params, size_t n);
 /* The page is blocked by a dialog from now on. */
 void perform_interrupted(struct executor *ex);
+/* The tab in front crashed. */
+void perform_crashed(struct executor *ex);
 void perform_release(struct executor *ex);
 /* The action is done once the page is loaded. */
 void perform_wait_load(struct executor *ex);

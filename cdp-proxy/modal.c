@@ -49,12 +49,29 @@ static void open_modal(struct executor *ex, enum modal_kind kind, const char *se
 	snprintf(ex->modal.session, sizeof(ex->modal.session), "%s", session);
 }
 
+/* A tab that is not in front shows nothing, and must not stay blocked. */
+static void dismiss_behind(struct executor *ex, const struct tab *t)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddBoolToObject(p, "accept", false);
+	executor_call(ex, t->session, "Page.handleJavaScriptDialog", p, NULL);
+	executor_note(ex, "A dialog of a tab that is not in front was dismissed: %s", t->url);
+}
+
 void modal_dialog_opened(struct executor *ex, const char *session, const cJSON *params)
 {
 	const char *type = json_str(params, "type", "alert");
 	enum modal_kind kind = MODAL_ALERT;
-	const struct tab *t = tabs_front(ex);
+	const struct tab *t = tabs_of_session(ex, session);
 
+	/* Frames of other sites tell it too; their tab has done so. */
+	if (!t)
+		return;
+	if (t != tabs_front(ex)) {
+		dismiss_behind(ex, t);
+		return;
+	}
 	for (size_t i = MODAL_ALERT; i <= MODAL_LEAVE; i++)
 		if (streq(type, kinds[i].type))
 			kind = (enum modal_kind)i;
@@ -64,8 +81,7 @@ void modal_dialog_opened(struct executor *ex, const char *session, const cJSON *
 	snprintf(ex->modal.text, sizeof(ex->modal.text), "%s",
 		json_str(params, "defaultPrompt", ""));
 	announce(ex);
-	if (t && streq(t->session, session))
-		perform_interrupted(ex);
+	perform_interrupted(ex);
 }
 
 void modal_remind(struct executor *ex)

@@ -370,9 +370,12 @@ void perform_late(struct executor *ex)
 	case WAIT_STEPS:
 		executor_fail(ex, "The page did not take the input within %d s.", ANSWER_MS / 1000);
 		break;
+	case WAIT_PICTURE:
+		capture_late(ex);
+		break;
 	case WAIT_FRAME:
-		executor_call(ex, ex->modal.session, "Page.stopScreencast", NULL, NULL);
-		executor_fail(ex, "No picture can be taken while the dialog is open.");
+		executor_call(ex, tabs_front(ex)->session, "Page.stopScreencast", NULL, NULL);
+		executor_fail(ex, "No picture can be taken: the page does not answer.");
 		break;
 	default:
 		executor_fail(ex, "The page does not answer.");
@@ -394,6 +397,29 @@ void perform_interrupted(struct executor *ex)
 	case WAIT_ANSWER:
 	case WAIT_LOAD:
 		executor_done(ex, NULL);
+		break;
+	case WAIT_TAB:
+	case WAIT_VIEW:
+	case WAIT_PICTURE:
+	case WAIT_FRAME:
+		ex->epoch++;
+		executor_advance(ex);
+		break;
+	default:
+		break;
+	}
+}
+
+void perform_crashed(struct executor *ex)
+{
+	if (!ex->runs)
+		return;
+	switch ((int)ex->wait) {
+	case WAIT_STEPS:
+	case WAIT_PAUSE:
+	case WAIT_ANSWER:
+	case WAIT_LOAD:
+		executor_fail(ex, "The tab crashed. It will be loaded again by the next action.");
 		break;
 	case WAIT_TAB:
 	case WAIT_VIEW:

@@ -82,6 +82,7 @@ static void read_info(struct tab *t, const cJSON *info)
 static void created(struct executor *ex, const cJSON *info)
 {
 	const char *id = json_str(info, "targetId", "");
+	const struct tab *front = tabs_front(ex);
 	struct tab *t;
 
 	if (!streq(json_str(info, "type", ""), "page") || !cdp_id_valid(id) || find(ex, id, NULL) ||
@@ -89,7 +90,14 @@ static void created(struct executor *ex, const cJSON *info)
 		return;
 	t = xcalloc(1, sizeof(*t));
 	snprintf(t->id, sizeof(t->id), "%s", id);
+	snprintf(t->context, sizeof(t->context), "%s", json_str(info, "browserContextId", ""));
 	read_info(t, info);
+	/* Another client's context of its own is not where a person would look. */
+	if (front && ex->open && !streq(front->context, t->context)) {
+		memmove(&ex->tabs[1], &ex->tabs[0], ex->n_tabs++ * sizeof(*ex->tabs));
+		ex->tabs[0] = t;
+		return;
+	}
 	ex->tabs[ex->n_tabs++] = t;
 	ex->view_known = false;
 }
@@ -125,8 +133,8 @@ static void crashed(struct executor *ex, const char *id)
 	t->crashes++;
 	if (streq(ex->modal.session, t->session))
 		ex->modal.kind = MODAL_NONE;
-	if (t == tabs_front(ex) && ex->runs && ex->wait >= WAIT_VIEW && ex->wait != WAIT_TIME)
-		executor_fail(ex, "The tab crashed. It will be loaded again by the next action.");
+	if (t == tabs_front(ex))
+		perform_crashed(ex);
 }
 
 bool tabs_event(struct executor *ex, const char *method, const cJSON *params)

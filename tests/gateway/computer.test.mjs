@@ -159,6 +159,7 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
       assert.ok(all.filter((e) => e[0] === 'mousemove').every((e) => e[4] === 1), JSON.stringify(all));
       await member('left_mouse_down');
       await refused('mouse_move', { coordinate: [5000, 5] });
+      await until('the release', () => value('log.some((e) => e[0] === "mouseup")'));
       assert.deepEqual((await only('mousedown', 'mouseup')).map((e) => [e[0], e[4]]), [['mousedown', 1], ['mouseup', 0]]);
       assert.equal(await member('cursor_position'), 'X=710,Y=520');
     });
@@ -300,6 +301,11 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
         assert.equal(await value('answer'), want);
         await member('left_click', { coordinate: [700, 500] });
       }
+      const inner = await watch.session('/inner', 'iframe');
+      await watch.eval(inner, `setTimeout(() => { answer = confirm('inner'); }, 300)`);
+      assert.match(await member('wait', { duration: 1 }), /A confirmation is open: "inner"/);
+      await member('key', { text: 'Return' });
+      assert.equal(await watch.eval(inner, 'answer'), true);
       await value(`setTimeout(() => { answer = confirm('late'); }, 300)`);
       assert.match(await member('wait', { duration: 1 }), /^Waited 1s\.\nA confirmation is open: "late"/);
       const r = (await post([{ type: 'computer_call', call_id: 'c', actions: [{ type: 'keypress', keys: ['ENTER'] }, { type: 'click', button: 'left', x: 1, y: 2 }] }])).json;
@@ -331,6 +337,19 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
       assert.equal((await only('click')).length, 1);
     });
 
+    test('a page of another browsing context is not followed, one that is opened beside is', async () => {
+      const { browserContextId } = await watch.call('Target.createBrowserContext');
+      await watch.call('Target.createTarget', { url: `${site.url}/two`, browserContextId });
+      await sleep(300);
+      assert.match((await gemini('take_screenshot')).response.url, /\/$/);
+      await watch.call('Target.disposeBrowserContext', { browserContextId });
+      await w.request('POST', '/v1/agents/demo/open', { json: { url: `${site.url}/two`, new_tab: true } });
+      const r = await gemini('take_screenshot');
+      assert.match(r.response.url, /\/two$/);
+      await watch.call('Target.closeTarget', { targetId: (await watch.targets()).find((t) => t.url.endsWith('/two')).targetId });
+      await sleep(300);
+    });
+
     test('files: a download is told, a chooser takes a path', async () => {
       assert.match(await member('left_click', { coordinate: [50, 335] }) + await member('wait', { duration: 1 }), /A download began: report\.txt/);
       fs.writeFileSync(path.join(browser.uploads, 'mine.txt'), 'mine');
@@ -346,9 +365,37 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
     test('a crashed tab is loaded again', async () => {
       await watch.call('Page.navigate', { url: 'chrome://crash' }, page).catch(() => {});
       await sleep(300);
-      assert.match(await member('left_click', { coordinate: [700, 450] }), /had crashed and was loaded again/);
+      const click = { type: 'tool_use', id: 't', toolset_name: 'computer', name: 'left_click', input: { coordinate: [700, 450] } };
+      let said = (await post(click)).json.content[0].text;
+      if (/It will be loaded again/.test(said)) said = (await post(click)).json.content[0].text; // it crashed in the midst of it
+      assert.match(said, /had crashed and was loaded again/);
       page = await watch.session(`${site.url}/`);
       assert.deepEqual((await mouse()).slice(-3), press(700, 450));
+    });
+
+    test('an agent that sleeps is woken', async () => {
+      w.event('agent.suspending');
+      w.event('agent.suspended');
+      await until('the sleep', async () => (await w.get('/v1/agents/demo')).json.state === 'suspended');
+      await sleep(300);
+      const before = w.ops.length, click = member('left_click', { coordinate: [700, 450] });
+      assert.equal(before, w.ops.filter((o) => !/resume/.test(o)).length, 'being connected woke it');
+      await until('the wake', () => w.ops.includes('agent.resume demo wake'));
+      w.event('agent.resumed', '0');
+      assert.equal(await click, 'Clicked.');
+      assert.equal((await only('click')).length, 1);
+      w.ops.length = 0;
+    });
+
+    test('a page that hangs', { skip: scale > 1 }, async () => {
+      await open('/busy');
+      await member('screenshot'); // so that it is drawn in its present size
+      assert.match(await refused('left_click', { coordinate: [50, 50] }), /did not take the input within 30 s/);
+      const shot = (await openai({ type: 'screenshot' }));
+      assert.match(shot.headers['x-berth-remarks'], /what was drawn last/);
+      assert.deepEqual(pngSize(shot.json.output.image_url.replace('data:image/png;base64,', '')), [WIDTH, HEIGHT]);
+      await open('/');
+      assert.equal(await member('left_click', { coordinate: [700, 450] }), 'Clicked.');
     });
 
     test('history', async () => {
