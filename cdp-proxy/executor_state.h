@@ -20,6 +20,7 @@ struct tab {
 	char context[CDP_SESSION_MAX]; /* the browsing context that it belongs to */
 	char url[TAB_URL_MAX], title[TAB_TITLE_MAX];
 	bool crashed, loading;
+	bool hung; /* it left something unanswered */
 	bool announced; /* the model knows of it */
 	int crashes;    /* in a row */
 };

@@ -5,7 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { freePort, until } from './lib.mjs';
 
-const binary = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium'].find((f) => fs.existsSync(f));
+// BERTH_CHROMIUM: another one than the host's.
+const binary = [process.env.BERTH_CHROMIUM, '/usr/bin/chromium-headless-shell', '/usr/bin/chromium'].find((f) => f && fs.existsSync(f));
 export const noChromium = binary ? false : 'no Chromium on this host';
 
 export class Chromium {

@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 			abort(); \
 	} while (0)
 
-static const struct view views[] = {{1280, 800, 1, 1280, 800}, {1, 1, 2, 1, 1}, {1920, 1080, 2, 960, 540}};
+static const struct view views[] = {
+	{1280, 800, 1, 1280, 800}, {1, 1, 2, 1, 1}, {1920, 1080, 2, 960, 540}};
 
 /* Every step lies in the view, and what a command says is JSON. */
 static void check_script(const struct script *s, const struct view *v)
@@ -24,8 +25,8 @@ static void check_script(const struct script *s, const struct view *v)
 		cJSON *params = NULL;
 
 		if (t->kind == STEP_MOUSE)
-			ENSURE(t->mouse.at.x >= 0 && t->mouse.at.x < v->width && t->mouse.at.y >= 0 &&
-				t->mouse.at.y < v->height);
+			ENSURE(t->mouse.at.x >= 0 && t->mouse.at.x < v->width &&
+				t->mouse.at.y >= 0 && t->mouse.at.y < v->height);
 		if (t->kind == STEP_INSERT)
 			ENSURE(t->text.start + t->text.n <= strlen(s->text));
 		if (gesture_command(s, t, &params))

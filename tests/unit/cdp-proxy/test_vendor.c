@@ -244,10 +244,10 @@ static void answers_of_anthropic(void **state)
 		"{\"type\":\"tool_result\",\"tool_use_id\":\"3\",\"content\":[{\"type\":\"text\","
 		"\"text\":\"Not executed: an earlier computer action in this turn "
 		"failed.\"}],\"is_error\":true}]");
-	assert_string_equal(
-		one, "{\"type\":\"tool_result\",\"content\":[{\"type\":\"text\",\"text\":\"Waited "
-		     "2s.\"},{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":"
-		     "\"image/png\",\"data\":\"iVBO\"}}],\"is_error\":false}");
+	assert_string_equal(one,
+		"{\"type\":\"tool_result\",\"content\":[{\"type\":\"text\",\"text\":\"Waited "
+		"2s.\"},{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":"
+		"\"image/png\",\"data\":\"iVBO\"}}],\"is_error\":false}");
 }
 
 static void answers_of_openai(void **state)
@@ -260,10 +260,10 @@ static void answers_of_openai(void **state)
 	AUTOFREE char *list =
 		answer("[{'type':'computer_call','call_id':'c','action':{'type':'wait'}}]", r, 2);
 
-	assert_string_equal(
-		one, "{\"type\":\"computer_call_output\",\"call_id\":\"c\",\"output\":{\"type\":"
-		     "\"computer_screenshot\",\"image_url\":\"data:image/"
-		     "png;base64,iVBO\"},\"acknowledged_safety_checks\":[{\"id\":\"s\"}]}");
+	assert_string_equal(one,
+		"{\"type\":\"computer_call_output\",\"call_id\":\"c\",\"output\":{\"type\":"
+		"\"computer_screenshot\",\"image_url\":\"data:image/"
+		"png;base64,iVBO\"},\"acknowledged_safety_checks\":[{\"id\":\"s\"}]}");
 	assert_non_null(strstr(list, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{"
 				     "\"type\":\"input_text\",\"text\":\"boom\"}]}]"));
 }
