@@ -105,7 +105,7 @@ npm_packages() {
 	mkdir -p build/check
 	(
 		flock 9
-		[ -d tests/e2e/node_modules/playwright-core ] && [ -d tests/e2e/node_modules/npm ] && exit
+		[ -d tests/e2e/node_modules/playwright-core ] && [ -d tests/e2e/node_modules/npm ] && [ -d tests/e2e/node_modules/@modelcontextprotocol/sdk ] && exit
 		npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
 	) 9>build/check/.npm.lock
 }
