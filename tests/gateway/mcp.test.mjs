@@ -268,7 +268,8 @@ describe('MCP', { skip: noChromium }, () => {
     test('waiting, keys, functions, pictures, size', async () => {
       const t = await done('browser_navigate', { url: `${url}/things` });
       await done('browser_click', { ref: ref(t, 'button "Late"') });
-      assert.match(await done('browser_wait_for', { text: 'it is there now' }), /It is THERE now/);
+      await done('browser_wait_for', { text: 'it is there now' });
+      assert.match(await done('browser_snapshot'), /It is THERE now/);
       await done('browser_wait_for', { time: 0.05, textGone: 'nothing of the kind' });
       await log();
       await done('browser_press_key', { key: 'ArrowDown' });
