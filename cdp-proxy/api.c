@@ -1,6 +1,7 @@
 /* The table of routes, and finding the right one. */
 #include "api.h"
 #include "api_ops.h"
+#include "computer.h"
 #include "events_hub.h"
 #include "exec.h"
 #include "files.h"
@@ -124,6 +125,8 @@ static const struct route routes[] = {
 	{"POST", AGENT "/open", ROLE_AGENT, ROUTE_JSON, open_serve, .summary = "Open a URL"},
 	{"GET", AGENT "/screenshot", ROLE_VIEWER, 0, screenshot_serve,
 		.summary = "A picture of the page"},
+	{"POST", AGENT "/computer", ROLE_AGENT, ROUTE_JSON | ROUTE_LIST, computer_serve,
+		.summary = "Do what a computer-use model asks for"},
 	{"POST", AGENT "/port", ROLE_ADMIN, ROUTE_JSON, port_open_serve,
 		.summary = "Open a loopback port with plain CDP"},
 	{"DELETE", AGENT "/port", ROLE_ADMIN, 0, port_close_serve, .summary = "Close that port"},
@@ -334,7 +337,7 @@ int api_find(
 
 /* ---- Things handlers share ---- */
 
-bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err)
+static bool parse_json(const void *text, size_t n, bool list, cJSON **ret, struct err *err)
 {
 	const char *end = NULL;
 	uint32_t state = 0;
@@ -345,13 +348,24 @@ bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err)
 	copy[n] = '\0';
 	if (ws_utf8(&state, text, n) && state == 0 && !memchr(text, 0, n))
 		obj = cJSON_ParseWithOpts(copy, &end, true);
-	if (cJSON_IsObject(obj)) {
+	if (cJSON_IsObject(obj) || (list && cJSON_IsArray(obj))) {
 		*ret = obj;
 		return true;
 	}
 	cJSON_Delete(obj);
-	problem(err, 400, "invalid-request", "the body is not a JSON object in UTF-8");
+	problem(err, 400, "invalid-request", "the body is not a JSON object%s in UTF-8",
+		list ? " or array" : "");
 	return false;
+}
+
+bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err)
+{
+	return parse_json(text, n, false, ret, err);
+}
+
+bool api_parse_json_list(const void *text, size_t n, cJSON **ret, struct err *err)
+{
+	return parse_json(text, n, true, ret, err);
 }
 
 bool api_wants_events(const struct route_match *m)
@@ -367,6 +381,7 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	AUTOFREE char *base = NULL;
 	AUTOFREE char *cdp = NULL;
 	AUTOFREE char *http = NULL;
+	AUTOFREE char *computer = NULL;
 	cJSON *urls;
 
 	if (!cJSON_IsString(name))
@@ -374,13 +389,14 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	base = xasprintf("%s" AGENTS "/%s", m->host, name->valuestring);
 	cdp = xasprintf("ws://%s/cdp", base);
 	http = xasprintf("http://%s", base);
+	computer = xasprintf("http://%s/computer", base);
 	cJSON_DeleteItemFromObjectCaseSensitive(agent, "urls");
 	urls = cJSON_AddObjectToObject(agent, "urls");
 	cJSON_AddStringToObject(urls, "cdp", cdp);
 	cJSON_AddStringToObject(urls, "cdp_http", http);
 	cJSON_AddNullToObject(urls, "live");
 	cJSON_AddNullToObject(urls, "rfb");
-	cJSON_AddNullToObject(urls, "computer");
+	cJSON_AddStringToObject(urls, "computer", computer);
 	cJSON_AddNullToObject(urls, "mcp");
 }
 

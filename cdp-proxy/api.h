@@ -16,6 +16,7 @@
 #define ROUTE_PLAIN 128u     /* also on ports of `berth port` */
 #define ROUTE_CREATED 256u   /* 201 */
 #define ROUTE_EMPTY 512u     /* 204 */
+#define ROUTE_LIST 1024u     /* a JSON body may be an array too */
 
 struct route {
 	const char *method;
@@ -42,6 +43,8 @@ int api_find(
 	const char *path, bool upgrade, struct route_match *m, char **ret_allow, struct err *err);
 /* A JSON object: UTF-8, nothing behind it. */
 bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err);
+/* The same, or an array. */
+bool api_parse_json_list(const void *text, size_t n, cJSON **ret, struct err *err);
 /* "text/event-stream" is what the client wants. */
 bool api_wants_events(const struct route_match *m);
 /* Adds `urls` to an agent object. */

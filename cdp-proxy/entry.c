@@ -66,10 +66,12 @@ static void serve(struct http_conn *c)
 
 static void json_here(struct http_conn *c)
 {
+	bool (*parse)(const void *, size_t, cJSON **, struct err *) =
+		c->match.route->flags & ROUTE_LIST ? api_parse_json_list : api_parse_json;
 	struct err err;
 
 	c->state = CONN_SERVING;
-	if (c->json.len > 0 && !api_parse_json(c->json.data, c->json.len, &c->body, &err)) {
+	if (c->json.len > 0 && !parse(c->json.data, c->json.len, &c->body, &err)) {
 		refuse(c, &err);
 		return;
 	}

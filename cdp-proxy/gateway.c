@@ -6,6 +6,7 @@
 #include "daemon_link.h"
 #include "entry.h"
 #include "events_hub.h"
+#include "executor.h"
 #include "gateway_config.h"
 #include "gateway_run.h"
 #include "gateway_state.h"
@@ -261,6 +262,7 @@ static void tear_down(struct gateway *gw)
 	if (gw->events)
 		events_hub_close(gw->events);
 	access_close(gw->access);
+	executors_close();
 	lws_side_end(gw->lws);
 	for (int i = 0; i < TURNS_TO_END; i++)
 		uv_run(&gw->loop, UV_RUN_NOWAIT);

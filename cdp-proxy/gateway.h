@@ -67,7 +67,8 @@ struct route_match {
 		      */
 	struct http_text target;
 	const struct http_head *head; /* NULL once a WebSocket is accepted */
-	const cJSON *body; /* routes with a JSON body: the object, checked to be one; else NULL */
+	const cJSON *body; /* routes with a JSON body: the object, checked to be one (of ROUTE_LIST
+			      perhaps an array); else NULL */
 	/* How this client reached us, for URLs in answers. */
 	char host[280]; /* Host header, checked; "127.0.0.1:7900" style listen address on the unix
 			   socket */

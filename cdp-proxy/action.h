@@ -1,0 +1,87 @@
+/* What a model wants done, whoever made the model. */
+#ifndef BERTH_ACTION_H
+#define BERTH_ACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "keys.h"
+
+#define ACTION_TEXT_MAX 50000 /* bytes typed by one action */
+#define ACTION_URL_MAX 65536
+#define ACTION_PATH_MAX 1000 /* points of one drag */
+#define ACTION_REPEAT_MAX 100
+#define ACTION_WAIT_MAX_S 300
+#define ACTION_SCROLL_CLICKS_MAX 100
+#define ACTION_SCROLL_PX_MAX 100000
+#define ACTION_CLICK_PX 100 /* one click of a wheel */
+#define ACTION_COORDINATE_MAX 1000000
+
+enum action_kind {
+	ACTION_BAD, /* it could not be read; text says why */
+	ACTION_CLICK,
+	ACTION_PRESS,
+	ACTION_RELEASE,
+	ACTION_MOVE,
+	ACTION_DRAG,
+	ACTION_SCROLL,
+	ACTION_KEY, /* pressed and released, `repeat` times */
+	ACTION_KEY_DOWN,
+	ACTION_KEY_UP,
+	ACTION_HOLD_KEY,
+	ACTION_TYPE,
+	ACTION_WAIT,
+	ACTION_SCREENSHOT,
+	ACTION_ZOOM,
+	ACTION_CURSOR,
+	ACTION_NAVIGATE,
+	ACTION_BACK,
+	ACTION_FORWARD,
+	ACTION_NOTHING, /* open_web_browser: it is open */
+	ACTION_COUNT
+};
+
+enum action_button { BUTTON_LEFT, BUTTON_RIGHT, BUTTON_MIDDLE, BUTTON_BACK, BUTTON_FORWARD };
+
+enum action_direction { SCROLL_NONE, SCROLL_UP, SCROLL_DOWN, SCROLL_LEFT, SCROLL_RIGHT };
+
+/* In units of the action: pixels of the screenshot, or thousandths of its width and height. */
+struct point {
+	int x, y;
+};
+
+/* Owned by its plan; text and path are its own. */
+struct action {
+	enum action_kind kind;
+	enum action_button button;
+	int clicks, repeat;
+	bool thousandths; /* points and amount; else pixels and clicks of the wheel */
+	bool has_at, has_from;
+	struct point at, from;
+	struct point *path; /* ACTION_DRAG: NULL means from and at */
+	size_t n_path;
+	struct chord keys, modifiers;
+	char *text; /* typed, or the address */
+	bool clear_first, press_enter;
+	enum action_direction direction; /* with `amount`; SCROLL_NONE: dx and dy, in pixels */
+	int amount, dx, dy;
+	int64_t ms;
+	int region[4];
+	/* Wanted even when an action before it failed: the picture that an answer must have. */
+	bool always;
+	const char *answer; /* static: what the model is told; {text} {n} {dir} are filled in */
+	char shown[64];     /* for {text} */
+};
+
+/* What became of one. Owned by the run. */
+struct action_result {
+	bool done, failed; /* neither: skipped */
+	char *text;        /* for the model; NULL: none */
+	char *notes;       /* what happened besides: dialogs, tabs, downloads; NULL: nothing */
+	char *image;       /* PNG in base64; NULL: none */
+	size_t image_len;
+	char *url; /* of the page in front */
+};
+
+#endif

@@ -1,0 +1,176 @@
+/* The executor's one object: what its own modules share. */
+#ifndef BERTH_EXECUTOR_STATE_H
+#define BERTH_EXECUTOR_STATE_H
+
+#include "bytes.h"
+#include "cdp_dial.h"
+#include "cdp_link.h"
+#include "executor.h"
+#include "gesture.h"
+
+#define TABS_MAX 100
+#define TAB_TITLE_MAX 200
+#define TAB_URL_MAX 2048
+#define MODAL_TEXT_MAX 4096
+#define NOTES_MAX 16384
+
+/* A page of the browser. */
+struct tab {
+	char id[CDP_SESSION_MAX], session[CDP_SESSION_MAX]; /* session "": not attached */
+	char context[CDP_SESSION_MAX]; /* the browsing context that it belongs to */
+	char url[TAB_URL_MAX], title[TAB_TITLE_MAX];
+	bool crashed, loading;
+	bool announced; /* the model knows of it */
+	int crashes;    /* in a row */
+};
+
+enum modal_kind { MODAL_NONE, MODAL_ALERT, MODAL_CONFIRM, MODAL_PROMPT, MODAL_LEAVE, MODAL_FILES };
+
+/* A dialog, or a file chooser, that waits for the model. */
+struct modal {
+	enum modal_kind kind;
+	char session[CDP_SESSION_MAX];
+	char message[MODAL_TEXT_MAX], text[MODAL_TEXT_MAX]; /* text: typed so far, or the default */
+	bool typed;
+	uint64_t node; /* MODAL_FILES: DOM's backendNodeId */
+	bool multiple;
+};
+
+/* What the current action waits for. */
+enum wait {
+	WAIT_NOTHING,
+	WAIT_LINK,   /* the connection */
+	WAIT_TAB,    /* a tab to be made, attached or revived */
+	WAIT_VIEW,   /* its size */
+	WAIT_SETTLE, /* time, and a page that loads */
+	WAIT_STEPS,  /* answers to input */
+	WAIT_PAUSE,  /* the script's own time */
+	WAIT_PICTURE,
+	WAIT_FRAME,  /* a picture by screencast */
+	WAIT_ANSWER, /* to a navigation or a dialog */
+	WAIT_LOAD,
+	WAIT_TIME, /* the action `wait` */
+};
+
+struct executor {
+	struct executor *next;
+	struct gateway *gw;
+	char agent[64];
+	uv_timer_t timer; /* of what is waited for, or until it ends */
+	struct cdp_dial *listing;
+	struct cdp_link *link;
+	bool open;                   /* the link is, and its targets are known */
+	char front[CDP_SESSION_MAX]; /* the page that was in front when it connected */
+	struct tab *tabs[TABS_MAX];  /* the last one is in front */
+	size_t n_tabs;
+	char active[CDP_SESSION_MAX]; /* the tab that the browser was told to show */
+	struct run *runs;             /* the first one is under way */
+	enum wait wait;
+	uint64_t epoch; /* calls of an earlier one are answered to nobody */
+	uint64_t last_input, settle_from, load_until;
+	bool settled;
+	struct hands hands;
+	struct view view;
+	bool view_known;
+	struct script script;
+	size_t step, in_flight;
+	bool drags; /* the browser is to tell of drags */
+	char *drag; /* data of the one under way: the text of an object */
+	bool drag_inside;
+	struct modal modal;
+	struct buf notes;
+	bool closing;
+};
+
+/* One request's actions. In its executor's list until it is done. */
+struct run {
+	struct run *next;
+	struct executor *ex;
+	const struct action *actions;
+	struct action_result *results;
+	size_t n, at;
+	bool failed, broken; /* broken: there is no browser to take pictures of */
+	struct err err;      /* of the failure */
+	uint64_t started;
+	run_done_fn *fn;
+	void *data;
+};
+
+/* ---- executor.c ---- */
+
+/* Goes on with the current action: what it needs, then the action itself. */
+void executor_advance(struct executor *ex);
+/* The current action is over. text (may be NULL) is copied. */
+void executor_done(struct executor *ex, const char *text);
+void executor_failed(struct executor *ex, const struct err *err);
+/* The same with a message of its own. */
+__attribute__((format(printf, 2, 3))) void executor_fail(struct executor *ex, const char *fmt, ...);
+/* Waits for `what`, ms at most; then perform_late() is asked. */
+void executor_wait(struct executor *ex, enum wait what, uint64_t ms);
+/* A command to the tab in front, or with session "" to the browser; its answer counts only while
+ * the current action does not change. */
+void executor_call(struct executor *ex, const char *session, const char *method, cJSON *params,
+	cdp_link_answer_fn *fn);
+/* True when an answer is to something that is no longer waited for. */
+bool executor_stale(const struct executor *ex, uint64_t tag);
+__attribute__((format(printf, 2, 3))) void executor_note(struct executor *ex, const char *fmt, ...);
+const struct action *executor_action(const struct executor *ex);
+struct action_result *executor_result(const struct executor *ex);
+/* Lets go of what is held. */
+void executor_let_go(struct executor *ex);
+
+/* ---- tabs.c ---- */
+
+struct tab *tabs_front(const struct executor *ex);
+/* True when the tab in front is attached and alive; else something was begun. */
+bool tabs_ready(struct executor *ex);
+/* Target events of the browser's own session; true if it was one. */
+bool tabs_event(struct executor *ex, const char *method, const cJSON *params);
+struct tab *tabs_of_session(const struct executor *ex, const char *session);
+void tabs_put_front(struct executor *ex, const char *id);
+void tabs_forget(struct executor *ex);
+/* Frames of other sites, attached through a tab. */
+void tabs_frame(struct executor *ex, const cJSON *params);
+
+/* ---- capture.c ---- */
+
+/* True when the view's size is known; else it was asked for. */
+bool capture_view(struct executor *ex);
+/* The picture that the current action wants. */
+void capture_begin(struct executor *ex);
+/* By screencast, which works while a dialog blocks the page. */
+void capture_frame(struct executor *ex);
+/* The picture does not come: one of what was drawn last may. */
+void capture_late(struct executor *ex);
+void capture_took_frame(struct executor *ex, const char *params, size_t n);
+
+/* ---- modal.c ---- */
+
+void modal_dialog_opened(struct executor *ex, const char *session, const cJSON *params);
+void modal_dialog_closed(struct executor *ex);
+void modal_files_wanted(struct executor *ex, const char *session, const cJSON *params);
+/* True when the action was the dialog's business: answered, or refused. */
+bool modal_takes(struct executor *ex, const struct action *a);
+bool modal_blocks(const struct executor *ex);
+/* Tells again what is open. */
+void modal_remind(struct executor *ex);
+
+/* ---- perform.c ---- */
+
+/* The current action, now that all it needs is there. */
+void perform(struct executor *ex);
+/* What was waited for did not come, or the time is over. */
+void perform_late(struct executor *ex);
+/* An action that does not need a browser at all; true if it was one. */
+bool perform_alone(struct executor *ex);
+/* Input.dragIntercepted. */
+void perform_drag_began(struct executor *ex, const char *params, size_t n);
+/* The page is blocked by a dialog from now on. */
+void perform_interrupted(struct executor *ex);
+/* The tab in front crashed. */
+void perform_crashed(struct executor *ex);
+void perform_release(struct executor *ex);
+/* The action is done once the page is loaded. */
+void perform_wait_load(struct executor *ex);
+
+#endif

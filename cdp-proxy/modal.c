@@ -1,0 +1,246 @@
+/* Dialogs and file choosers: what the model is told of them, and how it answers. */
+#include <string.h>
+
+#include "executor_state.h"
+#include "filter.h"
+#include "json.h"
+#include "util.h"
+
+/*
+ * Theory of operation. The browser holds a dialog of a page until CDP answers it, and the page is
+ * blocked meanwhile: nothing on it is answered. The model is told of it in words, and answers as a
+ * person would: types (a prompt), Return, Escape. A file chooser takes the names of files in the
+ * agent's folder of uploads in the same way, but blocks nothing: whatever else is done closes it.
+ */
+#define ANSWER_MS 10000
+
+static const struct {
+	const char *type, *name, *how;
+} kinds[] = {
+	[MODAL_NONE] = {"", "", ""},
+	[MODAL_ALERT] = {"alert", "An alert", "Press Return to close it."},
+	[MODAL_CONFIRM] = {"confirm", "A confirmation",
+		"Press Return to accept it or Escape to dismiss it."},
+	[MODAL_PROMPT] = {"prompt", "A prompt",
+		"Type the answer and press Return, or press Escape to dismiss it."},
+	[MODAL_LEAVE] = {"beforeunload", "A question whether to leave the page",
+		"Press Return to leave it or Escape to stay."},
+	[MODAL_FILES] = {"", "A file chooser",
+		"Type the path of a file below " FILTER_UPLOADS
+		" and press Return, or press Escape to close it."},
+};
+
+static void announce(struct executor *ex)
+{
+	const struct modal *m = &ex->modal;
+	bool says = m->message[0];
+
+	executor_note(ex, "%s is open%s%s%s%s%s%s. %s", kinds[m->kind].name, says ? ": \"" : "",
+		m->message, says ? "\"" : "",
+		m->kind == MODAL_PROMPT && m->text[0] ? " with \"" : "",
+		m->kind == MODAL_PROMPT ? m->text : "",
+		m->kind == MODAL_PROMPT && m->text[0] ? "\" in it" : "", kinds[m->kind].how);
+}
+
+static void open_modal(struct executor *ex, enum modal_kind kind, const char *session)
+{
+	memset(&ex->modal, 0, sizeof(ex->modal));
+	ex->modal.kind = kind;
+	snprintf(ex->modal.session, sizeof(ex->modal.session), "%s", session);
+}
+
+/* A tab that is not in front shows nothing, and must not stay blocked. */
+static void dismiss_behind(struct executor *ex, const struct tab *t)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddBoolToObject(p, "accept", false);
+	executor_call(ex, t->session, "Page.handleJavaScriptDialog", p, NULL);
+	executor_note(ex, "A dialog of a tab that is not in front was dismissed: %s", t->url);
+}
+
+void modal_dialog_opened(struct executor *ex, const char *session, const cJSON *params)
+{
+	const char *type = json_str(params, "type", "alert");
+	enum modal_kind kind = MODAL_ALERT;
+	const struct tab *t = tabs_of_session(ex, session);
+
+	/* Frames of other sites tell it too; their tab has done so. */
+	if (!t)
+		return;
+	if (t != tabs_front(ex)) {
+		dismiss_behind(ex, t);
+		return;
+	}
+	for (size_t i = MODAL_ALERT; i <= MODAL_LEAVE; i++)
+		if (streq(type, kinds[i].type))
+			kind = (enum modal_kind)i;
+	open_modal(ex, kind, session);
+	snprintf(ex->modal.message, sizeof(ex->modal.message), "%s",
+		json_str(params, "message", ""));
+	snprintf(ex->modal.text, sizeof(ex->modal.text), "%s",
+		json_str(params, "defaultPrompt", ""));
+	announce(ex);
+	perform_interrupted(ex);
+}
+
+void modal_remind(struct executor *ex)
+{
+	if (!ex->notes.len)
+		announce(ex);
+}
+
+void modal_dialog_closed(struct executor *ex)
+{
+	if (ex->modal.kind != MODAL_FILES)
+		ex->modal.kind = MODAL_NONE;
+}
+
+void modal_files_wanted(struct executor *ex, const char *session, const cJSON *params)
+{
+	open_modal(ex, MODAL_FILES, session);
+	ex->modal.node = (uint64_t)MAX(json_int(params, "backendNodeId", 0), 0);
+	ex->modal.multiple = streq(json_str(params, "mode", ""), "selectMultiple");
+	announce(ex);
+}
+
+bool modal_blocks(const struct executor *ex)
+{
+	const struct tab *t = tabs_front(ex);
+
+	return ex->modal.kind != MODAL_NONE && ex->modal.kind != MODAL_FILES && t &&
+	       streq(t->session, ex->modal.session);
+}
+
+/* ---- Answering ---- */
+
+static void on_answered(
+	void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+
+	(void)result;
+	(void)n;
+	if (executor_stale(ex, tag) || ex->wait != WAIT_ANSWER)
+		return;
+	ex->last_input = now_ms();
+	if (err)
+		executor_failed(ex, err);
+	else
+		perform_wait_load(ex); /* it may have been asked whether to leave the page */
+}
+
+static void answer_dialog(struct executor *ex, bool accept)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddBoolToObject(p, "accept", accept);
+	if (ex->modal.kind == MODAL_PROMPT && accept)
+		cJSON_AddStringToObject(p, "promptText", ex->modal.text);
+	ex->modal.kind = MODAL_NONE;
+	executor_wait(ex, WAIT_ANSWER, ANSWER_MS);
+	executor_call(ex, ex->modal.session, "Page.handleJavaScriptDialog", p, on_answered);
+}
+
+/* One path, or with a chooser of several files one in each line. */
+static void answer_files(struct executor *ex)
+{
+	cJSON *p = cJSON_CreateObject(), *files = cJSON_AddArrayToObject(p, "files");
+	char *save = NULL, *line;
+	bool fine = true;
+
+	for (line = strtok_r(ex->modal.text, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save)) {
+		AUTOFREE char *path =
+			line[0] == '/' ? xstrdup(line) : xasprintf(FILTER_UPLOADS "/%s", line);
+
+		fine &= filter_path_below(path, FILTER_UPLOADS);
+		cJSON_AddItemToArray(files, cJSON_CreateString(path));
+	}
+	ex->modal.text[0] = '\0';
+	ex->modal.typed = false;
+	if (!fine || !cJSON_GetArraySize(files)) {
+		cJSON_Delete(p);
+		executor_fail(ex, "Files are chosen below %s, and there alone.", FILTER_UPLOADS);
+		return;
+	}
+	cJSON_AddNumberToObject(p, "backendNodeId", (double)ex->modal.node);
+	ex->modal.kind = MODAL_NONE;
+	executor_wait(ex, WAIT_ANSWER, ANSWER_MS);
+	executor_call(ex, ex->modal.session, "DOM.setFileInputFiles", p, on_answered);
+}
+
+static void close_modal(struct executor *ex, bool accept)
+{
+	if (ex->modal.kind != MODAL_FILES) {
+		answer_dialog(ex, accept);
+	} else if (accept) {
+		answer_files(ex);
+	} else {
+		ex->modal.kind = MODAL_NONE;
+		executor_done(ex, NULL);
+	}
+}
+
+/* Adds to the text; what stood there by default is replaced, as it would be selected. */
+static void type_into(struct executor *ex, const struct action *a)
+{
+	struct modal *m = &ex->modal;
+	size_t n = strlen(a->text), have = m->typed ? strlen(m->text) : 0;
+	bool enter = a->press_enter;
+
+	if (n && a->text[n - 1] == '\n') {
+		enter = true;
+		n--;
+	}
+	if (m->kind != MODAL_PROMPT && m->kind != MODAL_FILES && n) {
+		announce(ex);
+		executor_fail(ex, "Nothing can be typed here.");
+		return;
+	}
+	if (have + n >= sizeof(m->text)) {
+		executor_fail(ex, "A dialog takes %zu bytes of text.", sizeof(m->text) - 1);
+		return;
+	}
+	if (n) {
+		memcpy(m->text + have, a->text, n);
+		m->text[have + n] = '\0';
+		m->typed = true;
+	}
+	if (enter)
+		close_modal(ex, true);
+	else
+		executor_done(ex, NULL);
+}
+
+static bool is_key(const struct action *a, const char *key)
+{
+	return (a->kind == ACTION_KEY || a->kind == ACTION_KEY_DOWN) && a->keys.n == 1 &&
+	       streq(a->keys.keys[0].key, key);
+}
+
+bool modal_takes(struct executor *ex, const struct action *a)
+{
+	bool blocks = modal_blocks(ex);
+
+	if (!blocks && ex->modal.kind != MODAL_FILES)
+		return false;
+	if (a->kind == ACTION_SCREENSHOT)
+		return false;
+	if (is_key(a, "Enter") || is_key(a, "Escape")) {
+		close_modal(ex, is_key(a, "Enter"));
+		return true;
+	}
+	if (a->kind == ACTION_TYPE) {
+		type_into(ex, a);
+		return true;
+	}
+	if (!blocks) {
+		ex->modal.kind = MODAL_NONE;
+		executor_note(ex, "The file chooser was closed.");
+		return false;
+	}
+	announce(ex);
+	executor_fail(ex, "This cannot be done while a dialog is open.");
+	return true;
+}

@@ -1,0 +1,105 @@
+// Pages that record what a mouse and a keyboard do to them, and a second CDP client that reads it.
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+const require = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'));
+const WebSocket = require('ws');
+
+const script = `
+const log = [];
+const mods = (e) => (e.altKey ? 1 : 0) | (e.ctrlKey ? 2 : 0) | (e.metaKey ? 4 : 0) | (e.shiftKey ? 8 : 0);
+const mouse = (e) => [e.clientX, e.clientY, e.button, e.buttons, e.detail, mods(e)];
+const key = (e) => [e.key, e.code, e.keyCode, e.location, mods(e), e.repeat];
+const kinds = { mousemove: mouse, mousedown: mouse, mouseup: mouse, click: mouse, dblclick: mouse, auxclick: mouse, contextmenu: mouse,
+  wheel: (e) => [e.clientX, e.clientY, e.deltaX, e.deltaY, e.deltaMode, mods(e)],
+  keydown: key, keyup: key, input: (e) => [e.inputType, e.data], change: (e) => [e.target.value],
+  dragstart: mouse, dragenter: (e) => [e.target.id], drop: (e) => [e.target.id, e.dataTransfer.getData('text/plain')], dragend: () => [] };
+for (const kind in kinds)
+  addEventListener(kind, (e) => log.push([kind, e.isTrusted, ...kinds[kind](e)]), true);
+`;
+
+const pages = {
+  '/': `<title>Recorder</title><style>body{margin:0;height:3000px;width:2000px}*{box-sizing:border-box}</style>
+<input id=text style="position:absolute;left:20px;top:20px;width:300px;height:30px">
+<textarea id=area style="position:absolute;left:20px;top:60px;width:300px;height:60px"></textarea>
+<select id=choice style="position:absolute;left:20px;top:140px;width:150px;height:30px"><option>one<option>two<option>three</select>
+<div id=box draggable=true style="position:absolute;left:20px;top:200px;width:60px;height:60px;background:red">drag</div>
+<div id=bin style="position:absolute;left:300px;top:200px;width:100px;height:100px;background:blue">bin</div>
+<canvas id=paper width=200 height=100 style="position:absolute;left:450px;top:20px"></canvas>
+<a id=file href=/file style="position:absolute;left:20px;top:320px;width:100px;height:30px">file</a>
+<a id=pop target=_blank href=/two style="position:absolute;left:150px;top:320px;width:100px;height:30px">new tab</a>
+<button id=ask style="position:absolute;left:300px;top:320px;width:100px;height:30px">ask</button>
+<input id=up type=file style="position:absolute;left:420px;top:320px;width:200px;height:30px">
+<input id=date type=date style="position:absolute;left:450px;top:140px;width:150px;height:30px">
+<iframe id=other src="http://b.test:PORT/inner" style="position:absolute;left:450px;top:180px;width:200px;height:120px;border:0"></iframe>
+<script>${script}
+box.ondragstart = (e) => e.dataTransfer.setData('text/plain', 'box');
+bin.ondragover = (e) => e.preventDefault();
+bin.ondrop = (e) => e.preventDefault();
+const pen = paper.getContext('2d');
+paper.onmousemove = (e) => { if (e.buttons & 1) { pen.lineTo(e.offsetX, e.offsetY); pen.stroke(); } else { pen.beginPath(); pen.moveTo(e.offsetX, e.offsetY); } };
+addEventListener('contextmenu', (e) => e.preventDefault());
+</script>`,
+  '/inner': `<title>Inner</title><style>body{margin:0;height:100px}</style>
+<select id=choice style="position:absolute;left:10px;top:10px;width:100px;height:24px"><option>red<option>green</select>
+<input id=text style="position:absolute;left:10px;top:60px;width:100px;height:24px"><script>${script}</script>`,
+  '/two': '<title>Two</title><h1>two</h1>',
+  '/stay': '<title>Stay</title><button style="width:200px;height:100px">touch</button><script>onbeforeunload = (e) => e.preventDefault();</script>',
+  '/busy': '<title>Busy</title><button style="position:absolute;left:0;top:0;width:200px;height:100px" onclick="for(;;);">hang</button>',
+};
+
+export function serve() {
+  const server = http.createServer((q, r) => {
+    const name = new URL(q.url, 'http://x').pathname;
+    if (name === '/file') { r.setHeader('content-disposition', 'attachment; filename=report.txt'); return r.end('a report'); }
+    if (!pages[name]) { r.statusCode = 404; return r.end(); }
+    r.setHeader('content-type', 'text/html; charset=utf-8');
+    r.end(pages[name].replace('PORT', server.address().port));
+  });
+  return new Promise((r) => server.listen(0, '127.0.0.1', () => r({ server, url: `http://a.test:${server.address().port}` })));
+}
+
+// A CDP client of the test's own, which looks at pages and says what the computer is like.
+export class Watcher {
+  static async open(port) {
+    const w = new Watcher();
+    const v = await (await fetch(`http://127.0.0.1:${port}/json/version`)).json();
+    w.ws = new WebSocket(v.webSocketDebuggerUrl, { perMessageDeflate: false, maxPayload: 1 << 28 });
+    w.waiting = new Map();
+    w.id = 0;
+    w.ws.on('message', (m) => { const o = JSON.parse(m); w.waiting.get(o.id)?.(o); w.waiting.delete(o.id); });
+    await new Promise((r, j) => { w.ws.once('open', r); w.ws.once('error', j); });
+    return w;
+  }
+
+  call(method, params = {}, sessionId) {
+    return new Promise((r, j) => {
+      this.waiting.set(++this.id, (o) => (o.error ? j(new Error(`${method}: ${o.error.message}`)) : r(o.result)));
+      this.ws.send(JSON.stringify({ id: this.id, method, params, sessionId }));
+    });
+  }
+
+  async targets(type = 'page') { return (await this.call('Target.getTargets', { filter: [{}] })).targetInfos.filter((t) => t.type === type); }
+
+  // A session to the target whose address has this in it.
+  async session(part, type = 'page') {
+    const t = (await this.targets(type)).find((i) => i.url.includes(part));
+    if (!t) throw new Error(`no ${type} with ${part}`);
+    return (await this.call('Target.attachToTarget', { targetId: t.targetId, flatten: true })).sessionId;
+  }
+
+  async eval(session, expression) {
+    const r = await this.call('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true }, session);
+    if (r.exceptionDetails) throw new Error(r.exceptionDetails.exception?.description ?? r.exceptionDetails.text);
+    return r.result.value;
+  }
+
+  close() { this.ws.close(); }
+}
+
+export function pngSize(base64) {
+  const b = Buffer.from(base64, 'base64');
+  if (b.subarray(1, 4).toString() !== 'PNG') throw new Error('not a PNG');
+  return [b.readUInt32BE(16), b.readUInt32BE(20)];
+}
