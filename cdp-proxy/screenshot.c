@@ -1,35 +1,54 @@
-/* GET …/screenshot: Page.captureScreenshot of the page in front, with region, full page and scale.
- */
-#include "screenshot.h"
-
+/* GET …/screenshot: Page.captureScreenshot of the page in front, when it is quiet, with region,
+ * full page, scale and cursor. */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "browser.h"
 #include "discovery.h"
+#include "gateway.h"
 #include "http.h"
 #include "json_scan.h"
+#include "picture.h"
+#include "settle.h"
 #include "util.h"
 
-#define SCREENSHOT_MS 60000
-#define EDGE_MAX 16384 /* of a picture: what Chromium's compositor can draw */
+#define SCREENSHOT_MS 60000 /* for all but the wait for idle */
+#define EDGE_MAX 16384      /* of a picture, in CSS pixels: what Chromium's compositor can draw */
+#define SCALE_MAX 16        /* device pixels in a CSS pixel, if the browser is to be believed */
 
-/* One picture; freed when its connection closes. */
+/*
+ * Theory of operation. Chromium captures at the device's resolution and encodes. Where nothing is
+ * scaled or painted its bytes are the answer. Where something is, it is asked for a PNG made in
+ * haste (optimizeForSpeed), and picture.c makes the answer of that.
+ *
+ *   connect -> [settle] -> [layout] -> capture -> picture.c -> answer
+ *                                         ^----------' it must be changed and is no PNG
+ *
+ * What will be changed is guessed from the layout, as the size is known only from the picture. A
+ * wrong guess costs a second capture, no more.
+ */
 struct shot {
+	struct gateway *gw;
 	struct http_conn *c;
 	struct browser *browser;
-	char format[8];
-	int quality;  /* -1: Chromium's own */
-	int max_edge; /* 0: none */
+	struct settle *settle;
+	struct picture_job *job;
+	struct picture_want want;
 	bool full_page, has_region, answered;
-	double region[4], scale;
+	bool as_png; /* whatever is wanted in the end */
+	int wait_ms; /* 0: not at all */
+	bool idle;   /* it came to rest in that time */
+	double region[4], cursor[2];
+	double clip[4]; /* x, y, width, height in CSS pixels of the page; width 0: the view */
 };
 
 static void on_close(void *data)
 {
 	struct shot *s = data;
 
+	picture_job_cancel(s->job);
+	settle_free(s->settle);
 	browser_free(s->browser);
 	free(s);
 }
@@ -42,68 +61,63 @@ static void problem_out(struct shot *s, const struct err *err)
 	http_reply_problem(s->c, err);
 }
 
-static int digit(char c)
+static void refuse(struct shot *s, int code, int status, const char *type, const char *text)
 {
-	static const char set[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	static int8_t table[256];
+	struct err err;
 
-	if (!table['B'])
-		for (int i = 0; i < 64; i++)
-			table[(uint8_t)set[i]] = (int8_t)(i + 1);
-	return table[(uint8_t)c] - 1;
-}
-
-long long screenshot_base64(const char *text, size_t n, uint8_t *out)
-{
-	size_t len = 0;
-
-	if (n % 4)
-		return -1;
-	for (size_t i = 0; i < n; i += 4) {
-		bool last = i + 4 == n;
-		int a = digit(text[i]), b = digit(text[i + 1]);
-		int pad = !last || text[i + 3] != '=' ? 0 : text[i + 2] == '=' ? 2 : 1;
-		int c = pad == 2 ? 0 : digit(text[i + 2]), d = pad ? 0 : digit(text[i + 3]);
-
-		if (a < 0 || b < 0 || c < 0 || d < 0)
-			return -1;
-		out[len++] = (uint8_t)(a << 2 | b >> 4);
-		if (pad < 2)
-			out[len++] = (uint8_t)(b << 4 | c >> 2);
-		if (pad < 1)
-			out[len++] = (uint8_t)(c << 6 | d);
-	}
-	return (long long)len;
-}
-
-static void reply_picture(struct shot *s, const uint8_t *data, size_t n)
-{
-	char type[32], headers[64] = "";
-
-	snprintf(type, sizeof(type), "image/%s", s->format);
-	if (s->scale > 0)
-		snprintf(headers, sizeof(headers), "X-Berth-Scale: %.6g\r\n", s->scale);
-	s->answered = true;
-	http_reply(s->c, 200, type, headers[0] ? headers : NULL, data, n);
+	err_set(&err, code, "%s", text);
+	err_type(&err, status, type);
+	problem_out(s, &err);
 }
 
 static void odd(struct shot *s)
 {
-	struct err err;
-
 	metric_add(METRIC_GUEST_PROTOCOL_ERRORS, 1);
-	err_set(&err, -EPROTO, "the browser's answer is no picture");
-	err_type(&err, 502, "browser-unavailable");
-	problem_out(s, &err);
+	refuse(s, -EPROTO, 502, "browser-unavailable", "the browser's answer is no picture");
+}
+
+/* ---- the answer ---- */
+
+static void reply(struct shot *s, const struct picture *p)
+{
+	double scale = (double)MAX(p->width, p->height) / MAX(p->from_width, p->from_height);
+	char type[32], headers[128];
+
+	snprintf(type, sizeof(type), "image/%s", picture_format_names[p->format]);
+	snprintf(headers, sizeof(headers), "X-Berth-Scale: %.6g\r\n%s", scale,
+		!s->wait_ms ? ""
+		: s->idle   ? "X-Berth-Settled: true\r\n"
+			    : "X-Berth-Settled: false\r\n");
+	s->answered = true;
+	http_reply(s->c, 200, type, headers, p->data, p->n);
+}
+
+static void capture(struct shot *s);
+
+static void on_made(void *data, const struct picture *p, const struct err *err)
+{
+	struct shot *s = data;
+
+	s->job = NULL;
+	if (s->answered)
+		return;
+	if (p) {
+		reply(s, p);
+	} else if (err->code == -EMSGSIZE && !s->as_png) {
+		s->as_png = true;
+		capture(s);
+	} else if (err->code == -EPROTO || err->code == -EMSGSIZE) {
+		odd(s);
+	} else {
+		problem_out(s, err);
+	}
 }
 
 static void on_picture(void *data, const char *result, size_t n, const struct err *err)
 {
 	struct shot *s = data;
 	struct json_found m;
-	AUTOFREE uint8_t *picture = NULL;
-	long long len;
+	struct err full;
 
 	if (err) {
 		problem_out(s, err);
@@ -113,26 +127,39 @@ static void on_picture(void *data, const char *result, size_t n, const struct er
 		odd(s);
 		return;
 	}
-	picture = xmalloc(m.raw_len);
-	len = screenshot_base64(m.raw + 1, m.raw_len - 2, picture);
-	if (len <= 0)
-		odd(s);
-	else
-		reply_picture(s, picture, (size_t)len);
+	s->job = picture_job_new(
+		gateway_loop(s->gw), m.raw + 1, m.raw_len - 2, &s->want, on_made, s, &full);
+	if (!s->job)
+		problem_out(s, &full);
 }
 
-static void capture(struct shot *s, cJSON *clip)
+/* ---- the capture ---- */
+
+static cJSON *clip_of(const struct shot *s)
 {
+	static const char *const names[] = {"x", "y", "width", "height"};
+	cJSON *clip = cJSON_CreateObject();
+
+	for (size_t i = 0; i < 4; i++)
+		cJSON_AddNumberToObject(clip, names[i], s->clip[i]);
+	cJSON_AddNumberToObject(clip, "scale", 1);
+	return clip;
+}
+
+static void capture(struct shot *s)
+{
+	enum picture_format format = s->as_png ? PICTURE_PNG : s->want.format;
 	cJSON *p = cJSON_CreateObject();
 
-	cJSON_AddStringToObject(p, "format", s->format);
-	if (s->quality >= 0)
-		cJSON_AddNumberToObject(p, "quality", s->quality);
-	if (clip) {
-		cJSON_AddItemToObject(p, "clip", clip);
-		if (s->full_page)
-			cJSON_AddBoolToObject(p, "captureBeyondViewport", true);
-	}
+	cJSON_AddStringToObject(p, "format", picture_format_names[format]);
+	if (s->as_png)
+		cJSON_AddBoolToObject(p, "optimizeForSpeed", true);
+	else if (s->want.quality >= 0)
+		cJSON_AddNumberToObject(p, "quality", s->want.quality);
+	if (s->clip[2] > 0)
+		cJSON_AddItemToObject(p, "clip", clip_of(s));
+	if (s->clip[2] > 0 && s->full_page)
+		cJSON_AddBoolToObject(p, "captureBeyondViewport", true);
 	browser_call(s->browser, "Page.captureScreenshot", p, on_picture);
 }
 
@@ -145,7 +172,7 @@ static double number(const cJSON *o, const char *name)
 }
 
 /* x, y, width, height of what is wanted, in CSS pixels of the page; false when there is nothing. */
-static bool area(const struct shot *s, const cJSON *layout, double a[4])
+static bool area_of(const struct shot *s, const cJSON *layout, double a[4])
 {
 	const cJSON *view = cJSON_GetObjectItemCaseSensitive(layout, "cssVisualViewport");
 	const cJSON *page = cJSON_GetObjectItemCaseSensitive(layout, "cssContentSize");
@@ -165,26 +192,46 @@ static bool area(const struct shot *s, const cJSON *layout, double a[4])
 	return a[2] >= 1 && a[3] >= 1;
 }
 
-static void capture_area(struct shot *s, const cJSON *layout)
+/* Device pixels in a CSS pixel: the layout comes in both. */
+static double device_scale(const cJSON *layout)
 {
-	static const char *const names[] = {"x", "y", "width", "height"};
-	cJSON *clip;
-	struct err err;
-	double a[4], edge;
+	double css = number(
+		cJSON_GetObjectItemCaseSensitive(layout, "cssLayoutViewport"), "clientWidth");
+	double device =
+		number(cJSON_GetObjectItemCaseSensitive(layout, "layoutViewport"), "clientWidth");
 
-	if (!area(s, layout, a)) {
-		err_set(&err, -ERANGE, "the region lies outside of the page");
-		err_type(&err, 400, "invalid-request");
-		problem_out(s, &err);
+	return css >= 1 && device >= 1 && device / css <= SCALE_MAX ? device / css : 1;
+}
+
+/* The cursor's place in the view becomes one in the picture. */
+static void place_cursor(struct shot *s, const cJSON *layout, const double a[4], double scale)
+{
+	const cJSON *view = cJSON_GetObjectItemCaseSensitive(layout, "cssVisualViewport");
+
+	s->want.cursor_x = (s->cursor[0] + number(view, "pageX") - a[0]) * scale;
+	s->want.cursor_y = (s->cursor[1] + number(view, "pageY") - a[1]) * scale;
+}
+
+/* Whole device pixels of so many in CSS; at least one. */
+static unsigned int pixels(double css, double scale)
+{
+	return (unsigned int)ceil(MAX(css * scale, 1));
+}
+
+static void use_layout(struct shot *s, const cJSON *layout)
+{
+	bool clipped = s->full_page || s->has_region;
+	double a[4], scale = device_scale(layout);
+
+	if (!area_of(s, layout, a) && clipped) {
+		refuse(s, -ERANGE, 400, "invalid-request", "the region lies outside of the page");
 		return;
 	}
-	edge = MAX(a[2], a[3]);
-	s->scale = s->max_edge && edge > s->max_edge ? s->max_edge / edge : 1;
-	clip = cJSON_CreateObject();
-	for (size_t i = 0; i < 4; i++)
-		cJSON_AddNumberToObject(clip, names[i], a[i]);
-	cJSON_AddNumberToObject(clip, "scale", s->scale);
-	capture(s, clip);
+	if (clipped)
+		memcpy(s->clip, a, sizeof(a));
+	place_cursor(s, layout, a, scale);
+	s->as_png = !picture_unchanged(&s->want, pixels(a[2], scale), pixels(a[3], scale));
+	capture(s);
 }
 
 static void on_layout(void *data, const char *result, size_t n, const struct err *err)
@@ -197,23 +244,74 @@ static void on_layout(void *data, const char *result, size_t n, const struct err
 	else if (!layout)
 		odd(s);
 	else
-		capture_area(s, layout);
+		use_layout(s, layout);
 	cJSON_Delete(layout);
 }
+
+static void begin(struct shot *s)
+{
+	if (s->full_page || s->has_region || s->want.has_cursor || s->want.max_edge)
+		browser_call(s->browser, "Page.getLayoutMetrics", NULL, on_layout);
+	else
+		capture(s);
+}
+
+/* ---- waiting for the page ---- */
+
+static void on_settle_answer(void *data, const char *result, size_t n, const struct err *err)
+{
+	struct shot *s = data;
+
+	settle_answer(s->settle, result, n, err);
+}
+
+static void settle_call(void *data, const char *method, cJSON *params)
+{
+	struct shot *s = data;
+
+	browser_call(s->browser, method, params, on_settle_answer);
+}
+
+static void settle_done(void *data, bool idle)
+{
+	struct shot *s = data;
+
+	settle_free(s->settle);
+	s->settle = NULL;
+	s->idle = idle;
+	begin(s);
+}
+
+static const struct settle_owner settle_owner = {.call = settle_call, .done = settle_done};
 
 static void on_ready(void *data, const char *target)
 {
 	struct shot *s = data;
 
-	if (s->full_page || s->has_region || s->max_edge)
-		browser_call(s->browser, "Page.getLayoutMetrics", NULL, on_layout);
-	else
-		capture(s, NULL);
+	if (!s->wait_ms) {
+		begin(s);
+		return;
+	}
+	s->settle =
+		settle_new(gateway_loop(s->gw), target, (unsigned int)s->wait_ms, &settle_owner, s);
+	settle_start(s->settle);
+}
+
+static void on_event(void *data, const char *method, const char *params, size_t n)
+{
+	struct shot *s = data;
+
+	if (s->settle)
+		settle_event(s->settle, method, params, n);
 }
 
 static void on_failed(void *data, const struct err *err)
 {
-	problem_out(data, err);
+	struct shot *s = data;
+
+	settle_free(s->settle);
+	s->settle = NULL;
+	problem_out(s, err);
 }
 
 /* ---- the request ---- */
@@ -226,16 +324,20 @@ static int bad(struct err *err, const char *what)
 
 static int read_format(struct shot *s, const struct route_match *m, struct err *err)
 {
-	int r = http_query(&m->target, "format", s->format, sizeof(s->format));
+	char text[8];
+	int r = http_query(&m->target, "format", text, sizeof(text));
 
 	if (r == 0)
-		snprintf(s->format, sizeof(s->format), "png");
-	if (r >= 0 && streq(s->format, "jpg"))
-		snprintf(s->format, sizeof(s->format), "jpeg");
-	if (r < 0 || (!streq(s->format, "png") && !streq(s->format, "jpeg") &&
-			     !streq(s->format, "webp")))
-		return bad(err, "format is png, jpeg or webp");
-	return 0;
+		return 0;
+	if (r > 0 && streq(text, "jpg"))
+		snprintf(text, sizeof(text), "jpeg");
+	for (int i = 0; r > 0 && i < PICTURE_FORMATS; i++) {
+		if (!streq(text, picture_format_names[i]))
+			continue;
+		s->want.format = (enum picture_format)i;
+		return 0;
+	}
+	return bad(err, "format is png, jpeg or webp");
 }
 
 /* A whole number from the query into *ret, left alone when absent. */
@@ -256,64 +358,84 @@ static int read_number(
 	return 0;
 }
 
-/* region=x0,y0,x1,y1 */
-static int read_region(struct shot *s, const struct route_match *m, struct err *err)
+/* Exactly n whole numbers with commas between. 1 read, 0 absent, -1 anything else. */
+static int read_list(const struct route_match *m, const char *name, double *out, int n)
 {
-	static const char rule[] = "region is x0,y0,x1,y1 in pixels of the view, x0 < x1, y0 < y1";
 	char text[64], *save = NULL, *part;
 	uint64_t v;
-	int r = http_query(&m->target, "region", text, sizeof(text)), i = 0;
+	int r = http_query(&m->target, name, text, sizeof(text)), i = 0;
 
-	if (r == 0)
-		return 0;
-	for (part = r > 0 ? strtok_r(text, ",", &save) : NULL; part;
-		part = strtok_r(NULL, ",", &save)) {
-		if (i == 4 || !parse_u64(part, 0, 1000000, &v))
-			return bad(err, rule);
-		s->region[i++] = (double)v;
+	if (r <= 0)
+		return r;
+	for (part = strtok_r(text, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
+		if (i == n || !parse_u64(part, 0, 1000000, &v))
+			return -1;
+		out[i++] = (double)v;
 	}
-	if (i != 4 || s->region[0] >= s->region[2] || s->region[1] >= s->region[3])
-		return bad(err, rule);
-	s->has_region = true;
+	return i == n ? 1 : -1;
+}
+
+static int read_places(struct shot *s, const struct route_match *m, struct err *err)
+{
+	int r = read_list(m, "region", s->region, 4);
+
+	if (r < 0 || (r && (s->region[0] >= s->region[2] || s->region[1] >= s->region[3])))
+		return bad(err, "region is x0,y0,x1,y1 in pixels of the view, x0 < x1, y0 < y1");
+	s->has_region = r;
+	r = read_list(m, "cursor", s->cursor, 2);
+	if (r < 0)
+		return bad(err, "cursor is x,y in pixels of the view");
+	s->want.has_cursor = r;
 	return 0;
 }
 
-static int read_query(struct shot *s, const struct route_match *m, struct err *err)
+static int read_full_page(struct shot *s, const struct route_match *m, struct err *err)
 {
-	int full = 0;
 	char flag[8] = "";
 	int r = http_query(&m->target, "full_page", flag, sizeof(flag));
 
 	if (r < 0 || (r && !streq(flag, "0") && !streq(flag, "1") && !streq(flag, "true") &&
 			     !streq(flag, "false") && flag[0]))
 		return bad(err, "full_page is 0 or 1");
-	full = r && !streq(flag, "0") && !streq(flag, "false");
-	s->full_page = full;
-	s->quality = -1;
-	r = read_format(s, m, err);
-	r = r ? r : read_number(m, "quality", 0, 100, &s->quality, err);
-	r = r ? r : read_number(m, "max_edge", 16, EDGE_MAX, &s->max_edge, err);
-	r = r ? r : read_region(s, m, err);
-	if (!r && s->quality >= 0 && streq(s->format, "png"))
+	s->full_page = r && !streq(flag, "0") && !streq(flag, "false");
+	return 0;
+}
+
+static int read_query(struct shot *s, const struct route_match *m, struct err *err)
+{
+	int max_edge = 0, r;
+
+	s->want.quality = -1;
+	r = read_full_page(s, m, err);
+	r = r ? r : read_format(s, m, err);
+	r = r ? r : read_number(m, "quality", 0, 100, &s->want.quality, err);
+	r = r ? r : read_number(m, "max_edge", 16, EDGE_MAX, &max_edge, err);
+	r = r ? r : read_number(m, "wait_for_idle", 0, SETTLE_MAX_MS, &s->wait_ms, err);
+	r = r ? r : read_places(s, m, err);
+	s->want.max_edge = (unsigned int)max_edge;
+	if (!r && s->want.quality >= 0 && s->want.format == PICTURE_PNG)
 		return bad(err, "quality is for jpeg and webp");
 	return r;
 }
 
 static const struct http_owner http_owner = {.on_close = on_close};
-static const struct browser_owner browser_owner = {.on_ready = on_ready, .on_failed = on_failed};
+static const struct browser_owner browser_owner = {
+	.on_ready = on_ready, .on_event = on_event, .on_failed = on_failed};
 
 void screenshot_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
 {
 	struct shot *s = xcalloc(1, sizeof(*s));
 	struct err err;
 
+	s->gw = gw;
 	s->c = c;
 	http_set_owner(c, &http_owner, s);
 	if (read_query(s, m, &err) < 0) {
 		problem_out(s, &err);
 		return;
 	}
-	s->browser = browser_new(gw, m->agent, false, SCREENSHOT_MS, &browser_owner, s, &err);
+	s->browser = browser_new(
+		gw, m->agent, false, SCREENSHOT_MS + (uint64_t)s->wait_ms, &browser_owner, s, &err);
 	if (!s->browser)
 		problem_out(s, &err);
 }

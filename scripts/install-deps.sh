@@ -18,7 +18,8 @@ readonly RUN='qemu-system-x86 qemu-utils nftables iproute2 uidmap util-linux ca-
 	mmdebstrap erofs-utils lz4 cpio xz-utils python3 dpkg debian-archive-keyring publicsuffix'
 readonly BUILD='gcc libc6-dev meson ninja-build pkg-config|pkgconf libuv1-dev libwebsockets-dev libwebsockets-evlib-uv
 	libcjson-dev libsqlite3-dev libnftables-dev libldns-dev libssl-dev libsodium-dev libcurl4-openssl-dev
-	libarchive-dev libinih-dev libcap-dev libseccomp-dev libzstd-dev libpsl-dev'
+	libarchive-dev libinih-dev libcap-dev libseccomp-dev libzstd-dev libpsl-dev
+	libpng-dev libturbojpeg0-dev libwebp-dev'
 readonly TEST='libcmocka-dev clang llvm libclang-rt-dev clang-format cppcheck shellcheck chromium openssl
 	bind9-dnsutils curl procps man-db bash-completion git command:node|nodejs command:npm|npm'
 

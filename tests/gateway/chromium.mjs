@@ -10,9 +10,10 @@ const binary = [process.env.BERTH_CHROMIUM, '/usr/bin/chromium-headless-shell', 
 export const noChromium = binary ? false : 'no Chromium on this host';
 
 export class Chromium {
-  static async start({ args = [] } = {}) {
+  // flags: more of the command line.
+  static async start({ flags = [] } = {}) {
     const c = new Chromium();
-    c.args = args;
+    c.flags = flags;
     c.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-chromium-'));
     for (const d of ['home/agent/Downloads', 'home/agent/Uploads', 'profile']) fs.mkdirSync(path.join(c.dir, d), { recursive: true });
     c.port = await freePort();
@@ -27,7 +28,7 @@ export class Chromium {
     const unshare = process.getuid() === 0 ? ['-m'] : ['-r', '-m'];
     const args = [binary, '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1',
-      `--remote-debugging-port=${this.port}`, `--user-data-dir=${path.join(this.dir, 'profile')}`, ...this.args, 'about:blank'];
+      `--remote-debugging-port=${this.port}`, `--user-data-dir=${path.join(this.dir, 'profile')}`, ...this.flags, 'about:blank'];
     this.process = spawn('unshare', [...unshare, 'sh', '-c', 'mount --bind "$0" /home && exec "$@"', path.join(this.dir, 'home'), ...args],
       { stdio: 'ignore', detached: true });
     await until('Chromium', () => fetch(`http://127.0.0.1:${this.port}/json/version`).then((r) => r.ok, () => false), 60000);

@@ -60,7 +60,7 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
 
   before(async () => {
     site = await serve();
-    browser = await Chromium.start({ args: [`--force-device-scale-factor=${scale}`] });
+    browser = await Chromium.start({ flags: [`--force-device-scale-factor=${scale}`] });
     w = await World.start({ cdpPort: browser.port });
     watch = await Watcher.open(browser.port);
   });

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "screenshot.h"
+#include "base64.h"
 #include "util.h"
 
 static void vectors(void **state)
@@ -21,13 +21,13 @@ static void vectors(void **state)
 	uint8_t out[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		long long n = screenshot_base64(rows[i][0], strlen(rows[i][0]), out);
+		long long n = base64_decode(rows[i][0], strlen(rows[i][0]), out);
 
 		assert_int_equal(n, strlen(rows[i][1]));
 		assert_memory_equal(out, rows[i][1], (size_t)n);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(screenshot_base64(bad[i], strlen(bad[i]), out), -1);
+		assert_int_equal(base64_decode(bad[i], strlen(bad[i]), out), -1);
 }
 
 int main(void)
