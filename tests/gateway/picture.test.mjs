@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { readPng, writePng } from '../lib/png.mjs';
 import { Chromium, noChromium } from './chromium.mjs';
-import { World, sleep } from './lib.mjs';
+import { World, sleep, until } from './lib.mjs';
 import { WebSocket } from './ws.mjs';
 
 const { WebSocketServer } = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
@@ -96,10 +96,16 @@ for (const scale of [1, 2]) {
       w = await World.start({ cdpPort: browser.port });
       p = await page(browser.port);
       // The window, not an emulation, which would be this connection's alone.
-      const { windowId } = await p.call('Browser.getWindowForTarget');
-      await p.call('Browser.setWindowBounds', { windowId, bounds: { width: WIDTH, height: HEIGHT } });
-      const { cssVisualViewport: v } = await p.call('Page.getLayoutMetrics');
-      await p.call('Browser.setWindowBounds', { windowId, bounds: { width: WIDTH + WIDTH - v.clientWidth, height: HEIGHT + HEIGHT - v.clientHeight } });
+      // It takes its time, and has a frame.
+      await until('the window', async () => {
+        const { windowId, bounds } = await p.call('Browser.getWindowForTarget');
+        const { cssVisualViewport: v } = await p.call('Page.getLayoutMetrics');
+        if (v.clientWidth === WIDTH && v.clientHeight === HEIGHT) return true;
+        const larger = { width: bounds.width + WIDTH - v.clientWidth, height: bounds.height + HEIGHT - v.clientHeight };
+        await p.call('Browser.setWindowBounds', { windowId, bounds: larger });
+        await sleep(200);
+        return false;
+      });
       await still();
     });
     after(async () => {
