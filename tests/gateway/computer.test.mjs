@@ -123,6 +123,7 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
     test('a cross-origin frame gets what is in it', async () => {
       const inner = await watch.session('/inner', 'iframe').catch(() => null) ?? page;
       assert.notEqual(inner, page, 'the frame is not a process of its own');
+      await member('screenshot'); // once it is drawn the browser knows where it lies
       await member('left_click', { coordinate: [500, 250] });
       const events = JSON.parse(await watch.eval(inner, 'JSON.stringify(log)')).filter((e) => /mousedown|click/.test(e[0]));
       assert.deepEqual(events, [['mousedown', true, 50, 70, 0, 1, 1, 0], ['click', true, 50, 70, 0, 0, 1, 0]]);
