@@ -6,6 +6,7 @@
 
 #include "discovery.h"
 #include "executor_state.h"
+#include "filter.h"
 #include "log.h"
 #include "problem.h"
 #include "util.h"
@@ -273,11 +274,17 @@ static void on_discovering(
 		executor_advance(ex);
 }
 
+/* Downloads go where the agent's are, and are told; the browser itself would refuse them. */
 static void on_open(void *data)
 {
 	struct executor *ex = data;
 	cJSON *p = cJSON_CreateObject();
 
+	cJSON_AddStringToObject(p, "behavior", "allow");
+	cJSON_AddStringToObject(p, "downloadPath", FILTER_DOWNLOADS);
+	cJSON_AddBoolToObject(p, "eventsEnabled", true);
+	cdp_link_call(ex->link, "", "Browser.setDownloadBehavior", p, NULL, 0);
+	p = cJSON_CreateObject();
 	cJSON_AddBoolToObject(p, "discover", true);
 	cdp_link_call(ex->link, "", "Target.setDiscoverTargets", p, on_discovering, 0);
 }
@@ -313,7 +320,7 @@ static void told_download(struct executor *ex, const char *method, const cJSON *
 	const char *name =
 		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(p, "suggestedFilename"));
 
-	if (streq(method, "Page.downloadWillBegin") && name)
+	if (streq(method, "Browser.downloadWillBegin") && name)
 		executor_note(ex, "A download began: %.200s", name);
 	for (size_t i = 0; state && i < ARRAY_SIZE(says); i++)
 		if (streq(state, says[i]))
@@ -333,12 +340,12 @@ static void on_event(
 	p = discovery_parse(params, n, CDP_OBJECT);
 	if (!p)
 		return;
-	if (!*session)
+	if (starts_with(method, "Browser.download"))
+		told_download(ex, method, p);
+	else if (!*session)
 		tabs_event(ex, method, p);
 	else if (streq(method, "Target.attachedToTarget"))
 		tabs_frame(ex, p);
-	else if (starts_with(method, "Page.download"))
-		told_download(ex, method, p);
 	else
 		page_event(ex, session, method, params, p, n);
 	cJSON_Delete(p);

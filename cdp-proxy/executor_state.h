@@ -20,6 +20,7 @@ struct tab {
 	char context[CDP_SESSION_MAX]; /* the browsing context that it belongs to */
 	char url[TAB_URL_MAX], title[TAB_TITLE_MAX];
 	bool crashed, loading;
+	bool hung;      /* it left something unanswered */
 	bool announced; /* the model knows of it */
 	int crashes;    /* in a row */
 };
@@ -88,7 +89,7 @@ struct run {
 	struct executor *ex;
 	const struct action *actions;
 	struct action_result *results;
-	size_t n, at;
+	size_t n, at, image_bytes;
 	bool failed, broken; /* broken: there is no browser to take pictures of */
 	struct err err;      /* of the failure */
 	uint64_t started;

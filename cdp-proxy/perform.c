@@ -127,6 +127,7 @@ static void pump(struct executor *ex)
 	}
 	if (ex->step == s->n && ex->in_flight == 0) {
 		ex->last_input = now_ms();
+		tabs_front(ex)->hung = false;
 		executor_done(ex, NULL);
 	} else {
 		executor_wait(ex, WAIT_STEPS, ANSWER_MS);
@@ -297,10 +298,27 @@ bool perform_alone(struct executor *ex)
 	return true;
 }
 
+/* A page that hangs would keep its tab for good: it is ended, as a person would end it. */
+static bool ends_hung(struct executor *ex)
+{
+	struct tab *t = tabs_front(ex);
+
+	if (!t->hung)
+		return false;
+	t->hung = false;
+	executor_wait(ex, WAIT_TAB, ANSWER_MS);
+	executor_call(ex, t->session, "Page.crash", NULL, NULL);
+	return true;
+}
+
 void perform(struct executor *ex)
 {
 	const struct action *a = executor_action(ex);
+	bool leaves =
+		a->kind == ACTION_NAVIGATE || a->kind == ACTION_BACK || a->kind == ACTION_FORWARD;
 
+	if (leaves && ends_hung(ex))
+		return;
 	switch ((int)a->kind) {
 	case ACTION_SCREENSHOT:
 	case ACTION_ZOOM:
@@ -353,6 +371,10 @@ static void look_loaded(struct executor *ex)
 
 void perform_late(struct executor *ex)
 {
+	struct tab *t = tabs_front(ex);
+
+	if (t && (ex->wait == WAIT_STEPS || ex->wait == WAIT_PICTURE || ex->wait == WAIT_VIEW))
+		t->hung = true;
 	switch ((int)ex->wait) {
 	case WAIT_SETTLE:
 		look_settled(ex);

@@ -129,7 +129,7 @@ static void crashed(struct executor *ex, const char *id)
 	if (!t)
 		return;
 	t->crashed = true;
-	t->loading = false;
+	t->loading = t->hung = false;
 	t->crashes++;
 	if (streq(ex->modal.session, t->session))
 		ex->modal.kind = MODAL_NONE;

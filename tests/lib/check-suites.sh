@@ -22,8 +22,8 @@ clang|gcc|no|no|600|everything with clang, warnings are errors
 fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
 policy|gcc|yes|waits|900|berth-policy against a test internet
 policy-asan|asan|yes|waits|1200|the same with sanitizers
-gateway|gcc|yes|waits|500|the gateway with native upstreams
-gateway-asan|asan|yes|waits|600|the same with sanitizers
+gateway|gcc|yes|waits|900|the gateway with native upstreams
+gateway-asan|asan|yes|waits|1200|the same with sanitizers
 gateway-guest|image asan|yes|yes|500|both against a real guest
 cli|gcc|no|no|300|the command line
 "
