@@ -131,6 +131,17 @@ static bool take(struct executor *ex, const char *text, size_t n)
 	return true;
 }
 
+static void took(struct executor *ex, const char *text, size_t n)
+{
+	if (take(ex, text, n))
+		executor_done(ex, NULL);
+	else
+		executor_fail(ex,
+			"The browser's answer is no picture, or the request has over %u MiB of "
+			"them.",
+			EXECUTOR_IMAGES_MAX >> 20);
+}
+
 static void on_picture(
 	void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
 {
@@ -140,13 +151,8 @@ static void on_picture(
 		return;
 	if (err)
 		executor_fail(ex, "No picture could be taken: %s", err->msg);
-	else if (take(ex, result, n))
-		executor_done(ex, NULL);
 	else
-		executor_fail(ex,
-			"The browser's answer is no picture, or the request has over %u MiB of "
-			"them.",
-			EXECUTOR_IMAGES_MAX >> 20);
+		took(ex, result, n);
 }
 
 /* clip: x, y, width, height in CSS pixels of the page; NULL: the view as it is. */
@@ -243,11 +249,5 @@ void capture_took_frame(struct executor *ex, const char *params, size_t n)
 	if (!ex->runs || ex->wait != WAIT_FRAME || !t)
 		return;
 	executor_call(ex, t->session, "Page.stopScreencast", NULL, NULL);
-	if (take(ex, params, n))
-		executor_done(ex, NULL);
-	else
-		executor_fail(ex,
-			"The browser's answer is no picture, or the request has over %u MiB of "
-			"them.",
-			EXECUTOR_IMAGES_MAX >> 20);
+	took(ex, params, n);
 }

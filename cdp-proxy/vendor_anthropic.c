@@ -230,19 +230,7 @@ static cJSON *answer_call(
 
 static cJSON *answer(const struct plan *p, const struct action_result *results)
 {
-	cJSON *list, *message;
-
-	if (p->shape == PLAN_ONE)
-		return answer_call(p, &p->calls[0], results);
-	list = cJSON_CreateArray();
-	for (size_t i = 0; i < p->n_calls; i++)
-		cJSON_AddItemToArray(list, answer_call(p, &p->calls[i], results));
-	if (p->shape == PLAN_LIST)
-		return list;
-	message = cJSON_CreateObject();
-	cJSON_AddStringToObject(message, "role", "user");
-	cJSON_AddItemToObject(message, "content", list);
-	return message;
+	return plan_answers(p, results, answer_call, "content");
 }
 
 const struct vendor vendor_anthropic = {

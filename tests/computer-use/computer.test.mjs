@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { Chromium, noChromium } from './chromium.mjs';
-import { World, sleep, until } from './lib.mjs';
+import { Chromium, noChromium } from '../gateway/chromium.mjs';
+import { World, sleep, until } from '../gateway/lib.mjs';
 import { Watcher, pngSize, serve } from './recorder.mjs';
 
 const WIDTH = 800, HEIGHT = 600;

@@ -2,14 +2,13 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { createRequire } from 'node:module';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { readPng, writePng } from '../lib/png.mjs';
-import { Chromium, noChromium } from './chromium.mjs';
-import { World, sleep, until } from './lib.mjs';
-import { WebSocket } from './ws.mjs';
+import { Chromium, noChromium } from '../gateway/chromium.mjs';
+import { World, sleep, until } from '../gateway/lib.mjs';
+import { WebSocket } from '../gateway/ws.mjs';
 
-const { WebSocketServer } = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
+const { WebSocketServer } = createRequire(new URL('../e2e/package.json', import.meta.url))('ws');
 
 // One connection to the page in front, beside the gateway.
 async function page(port) {
