@@ -179,7 +179,7 @@ export class Gemini extends Model {
   at(x, y) { return { x: Math.ceil((x * 1000) / VIEW[0]), y: Math.ceil((y * 1000) / VIEW[1]) }; }
 
   request(q, body) {
-    assert.match(q.url, /^\/v1beta\/models\/[^/]+:generateContent$/);
+    assert.match(q.url, /^\/v1(beta)?\/models\/[^/]+:generateContent$/);
     assert.equal(q.headers['x-goog-api-key'], 'key');
     assert.deepEqual(body.tools, [{ computerUse: { environment: 'ENVIRONMENT_BROWSER' } }]);
     assert.deepEqual(body.contents.map((m) => m.role), [...Array(2 * this.turn + 1)].map((_, i) => ['user', 'model'][i % 2]));
