@@ -78,6 +78,7 @@ struct plan_call {
 	char *name;      /* Gemini's function; else NULL */
 	cJSON *safety;   /* OpenAI's pending checks; owned */
 	bool confirmed;  /* Gemini: it asked for a confirmation */
+	bool in_toolset; /* Anthropic: the block named the toolset, and so must its result */
 	size_t first, n; /* its actions */
 };
 

@@ -137,7 +137,7 @@ static int read_one(struct plan *p, const cJSON *o, struct err *err)
 
 	if (id && strlen(id) > PLAN_ID_MAX)
 		return err_set(err, -EINVAL, "an id has over %d bytes", PLAN_ID_MAX);
-	plan_call(p, id);
+	plan_call(p, id)->in_toolset = plan_text(o, "toolset_name") != NULL;
 	name = plan_text(input, "action");
 	if (name)
 		read_action(p, name, input, SINGLE, true);
@@ -209,6 +209,8 @@ static cJSON *answer_call(
 	cJSON_AddStringToObject(o, "type", "tool_result");
 	if (c->id)
 		cJSON_AddStringToObject(o, "tool_use_id", c->id);
+	if (c->in_toolset)
+		cJSON_AddStringToObject(o, "toolset_name", "computer");
 	content = cJSON_AddArrayToObject(o, "content");
 	for (size_t i = c->first; i < c->first + c->n; i++) {
 		const struct action_result *r = &results[i];

@@ -105,11 +105,15 @@ folder_tests() { # DIR PREFIX [FILE-NAME-PATTERN]
 }
 
 npm_packages() {
+	local name missing=
 	mkdir -p build/check
 	(
 		flock 9
-		[ -d tests/e2e/node_modules/playwright-core ] && [ -d tests/e2e/node_modules/npm ] && exit
-		npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
+		for name in playwright-core npm @anthropic-ai/sdk openai @google/genai; do
+			[ -d "tests/e2e/node_modules/$name" ] || missing=1
+		done
+		[ -n "$missing" ] || exit 0
+		npm ci --prefix tests/e2e --include=dev --no-audit --no-fund --ignore-scripts
 	) 9>build/check/.npm.lock
 }
 
