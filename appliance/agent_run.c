@@ -505,7 +505,7 @@ static void do_backoff(struct agent *a)
 	a->after_crash = true;
 	a->rec.restarts++;
 	agent_set_state(a, "stopped", err.msg);
-	agent_answer(a, MASK_START, a, &err);
+	agent_answer(a, MASK_START | MASK_SUSPEND, a, &err);
 }
 
 static void do_fail(struct agent *a, enum agent_input input)
@@ -558,7 +558,12 @@ static void do_forget(struct agent *a)
 
 static void do_rewind(struct agent *a)
 {
+	struct err cut;
+
 	agent_clean(a);
+	err_set(&cut, ECANCELED, "agent '%s' was put back to a snapshot", a->rec.name);
+	err_type(&cut, 409, "wrong-state");
+	agent_answer(a, MASK_SUSPEND, a, &cut);
 	if (agent_rewind(a, &a->err) < 0) {
 		agent_failed(a);
 	} else {
@@ -601,7 +606,7 @@ static void do_delete(struct agent *a, enum agent_input input)
 	}
 	err_set(&cut, ECANCELED, "agent '%s' was removed", a->rec.name);
 	err_type(&cut, 409, "wrong-state");
-	agent_answer(a, MASK_START, NULL, &cut);
+	agent_answer(a, MASK_START | MASK_SUSPEND, NULL, &cut);
 	agent_answer(a, MASK_STOP, a, NULL);
 	agent_answer(a, MASK_REMOVE, NULL, NULL);
 }

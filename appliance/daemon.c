@@ -10,6 +10,7 @@
 #include "log.h"
 #include "ops.h"
 #include "paths.h"
+#include "policy_link.h"
 #include "tokens.h"
 #include "upstream.h"
 #include "util.h"
@@ -126,6 +127,7 @@ static int open_all(struct daemon *d, struct err *err)
 static void close_all(struct daemon *d)
 {
 	agents_free(d->agents); /* answers those who wait */
+	policy_links_forget_killed();
 	control_free(d->control);
 	events_free(d->events);
 	uv_close((uv_handle_t *)&d->end_timer, NULL);

@@ -128,21 +128,31 @@ static void let_go(struct policy_link *l)
 	l->phase = LINK_DOWN;
 }
 
-/* A killed process that has not ended yet. Owned by the loop. */
-struct reaper {
+/* A killed process that has not ended yet. Owned by this list. */
+static struct reaper {
+	struct reaper *next;
 	int pidfd;
 	struct watch_fd *watch;
-};
+} * reapers;
 
 static void on_reaped(void *data, int events)
 {
-	struct reaper *r = data;
+	struct reaper *r = data, **p = &reapers;
 
 	waitid(P_PIDFD, (id_t)r->pidfd, &(siginfo_t){0},
 		WEXITED | WNOHANG); /* an adopted one is not ours to reap */
+	while (*p != r)
+		p = &(*p)->next;
+	*p = r->next;
 	watch_fd_free(r->watch);
 	close(r->pidfd);
 	free(r);
+}
+
+void policy_links_forget_killed(void)
+{
+	while (reapers)
+		on_reaped(reapers, 0);
 }
 
 static void kill_process(struct policy_link *l)
@@ -159,6 +169,8 @@ static void kill_process(struct policy_link *l)
 	l->pid_watch = NULL;
 	r = xcalloc(1, sizeof(*r));
 	r->pidfd = steal_fd(&l->pidfd);
+	r->next = reapers;
+	reapers = r;
 	r->watch = watch_fd_new(l->loop, r->pidfd, UV_READABLE, on_reaped, r);
 }
 

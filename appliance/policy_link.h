@@ -59,6 +59,8 @@ const cJSON *policy_link_stats(const struct policy_link *l);
 void policy_link_free(struct policy_link *l);
 /* Ends the process (and its wall) and frees. */
 void policy_link_end(struct policy_link *l);
+/* The loop ends: killed processes that have not ended yet are waited for no more. */
+void policy_links_forget_killed(void);
 /* Ends the process that STATE/run/agents/ID/policy.pid names, if it runs. */
 void policy_kill_left(const char *state, const char *id);
 

@@ -102,28 +102,44 @@ static bool is_base64(const char *s, size_t n)
 	static const char set[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
 
-	if (n < 8 || n % 4)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!memchr(set, s[i], sizeof(set) - 1))
-			return false;
-	return true;
+	static bool known[256];
+	bool fine = n >= 8 && n % 4 == 0;
+
+	for (size_t i = 0; !known['A'] && i < sizeof(set) - 1; i++)
+		known[(uint8_t)set[sizeof(set) - 2 - i]] = true;
+	for (size_t i = 0; fine && i < n; i++)
+		fine = known[(uint8_t)s[i]];
+	return fine;
 }
 
-/* The member `data` of text; false when it holds none. */
+/* The member `data` of text; false when it holds none, or a run would have too many bytes of them.
+ */
 static bool take(struct executor *ex, const char *text, size_t n)
 {
 	struct action_result *r = executor_result(ex);
 	struct json_found m;
 
 	if (json_scan_find(text, n, "data", &m) != 1 || m.kind != JSON_KIND_STRING ||
-		!is_base64(m.raw + 1, m.raw_len - 2))
+		!is_base64(m.raw + 1, m.raw_len - 2) ||
+		m.raw_len > EXECUTOR_IMAGES_MAX - ex->runs->image_bytes)
 		return false;
+	ex->runs->image_bytes += m.raw_len;
 	r->image_len = m.raw_len - 2;
 	r->image = xmalloc(r->image_len + 1);
 	memcpy(r->image, m.raw + 1, r->image_len);
 	r->image[r->image_len] = '\0';
 	return true;
+}
+
+static void took(struct executor *ex, const char *text, size_t n)
+{
+	if (take(ex, text, n))
+		executor_done(ex, NULL);
+	else
+		executor_fail(ex,
+			"The browser's answer is no picture, or the request has over %u MiB of "
+			"them.",
+			EXECUTOR_IMAGES_MAX >> 20);
 }
 
 static void on_picture(
@@ -135,10 +151,8 @@ static void on_picture(
 		return;
 	if (err)
 		executor_fail(ex, "No picture could be taken: %s", err->msg);
-	else if (take(ex, result, n))
-		executor_done(ex, NULL);
 	else
-		executor_fail(ex, "The browser's answer is no picture.");
+		took(ex, result, n);
 }
 
 /* clip: x, y, width, height in CSS pixels of the page; NULL: the view as it is. */
@@ -245,8 +259,5 @@ void capture_took_frame(struct executor *ex, const char *params, size_t n)
 	if (!ex->runs || ex->wait != WAIT_FRAME || !t)
 		return;
 	executor_call(ex, t->session, "Page.stopScreencast", NULL, NULL);
-	if (take(ex, params, n))
-		executor_done(ex, NULL);
-	else
-		executor_fail(ex, "The browser's answer is no picture.");
+	took(ex, params, n);
 }

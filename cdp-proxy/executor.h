@@ -5,10 +5,11 @@
 #include "action.h"
 #include "gateway.h"
 
-#define EXECUTORS_MAX 128       /* agents in use at once */
-#define EXECUTOR_RUNS_MAX 16    /* of one agent, waiting */
-#define EXECUTOR_IDLE_MS 300000 /* how long one is kept after its last run */
-#define EXECUTOR_RUN_MS 900000  /* a run ends with a failure after that */
+#define EXECUTORS_MAX 128                /* agents in use at once */
+#define EXECUTOR_RUNS_MAX 16             /* of one agent, waiting */
+#define EXECUTOR_IDLE_MS 300000          /* how long one is kept after its last run */
+#define EXECUTOR_IMAGES_MAX (128u << 20) /* bytes of pictures, in base64, of one run */
+#define EXECUTOR_RUN_MS 900000           /* a run ends with a failure after that */
 
 struct run;
 

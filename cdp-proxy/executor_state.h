@@ -133,7 +133,7 @@ struct run {
 	struct executor *ex;
 	const struct action *actions;
 	struct action_result *results;
-	size_t n, at;
+	size_t n, at, image_bytes;
 	bool failed, broken; /* broken: there is no browser to take pictures of */
 	struct err err;      /* of the failure */
 	uint64_t started;

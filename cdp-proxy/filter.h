@@ -79,6 +79,8 @@ int filter_stream_end(struct filter_stream *s, char why[124]);
 /* True when an agent may open this address: http, https, about:blank, data, blob, javascript, a new
  * tab's page. */
 bool filter_url_allowed(const char *url);
+/* True when it is a page that berth opens itself: http, https, data, about:blank. */
+bool filter_url_opens(const char *url);
 /* True for an absolute path below dir, without "." and ".." in it. */
 bool filter_path_below(const char *path, const char *dir);
 

@@ -70,6 +70,13 @@ bool filter_url_allowed(const char *url)
 						  streq(rest, "//new-tab-page/"));
 }
 
+bool filter_url_opens(const char *url)
+{
+	return filter_url_allowed(url) &&
+	       (strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0 ||
+		       strncasecmp(url, "data:", 5) == 0 || streq(url, "about:blank"));
+}
+
 bool filter_path_below(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);

@@ -306,21 +306,13 @@ static void read_host(const char *url, char host[256])
 		snprintf(host, 256, "%.*s", (int)n, at + 3);
 }
 
-/* open is for pages only: http, https, about:blank, data. */
-static bool may_open(const char *url)
-{
-	return filter_url_allowed(url) &&
-	       (strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0 ||
-		       strncasecmp(url, "data:", 5) == 0 || streq(url, "about:blank"));
-}
-
 static int check_body(const struct route_match *m, struct err *err)
 {
 	int r = json_check(m->body, members, ARRAY_SIZE(members), err);
 
 	if (r < 0)
 		return r;
-	if (may_open(json_str(m->body, "url", "")))
+	if (filter_url_opens(json_str(m->body, "url", "")))
 		return 0;
 	err_set(err, -EINVAL, "url: http, https, data and about:blank addresses can be opened");
 	err_hint(err, "write it out: https://example.com/");

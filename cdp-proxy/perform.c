@@ -230,22 +230,12 @@ static char *whole_url(const char *text)
 	return xasprintf("https://%s", text);
 }
 
-static bool may_open(const char *url)
-{
-	static const char *const schemes[] = {"http:", "https:", "data:"};
-
-	for (size_t i = 0; filter_url_allowed(url) && i < ARRAY_SIZE(schemes); i++)
-		if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0)
-			return true;
-	return streq(url, "about:blank");
-}
-
 static void navigate(struct executor *ex, const struct action *a)
 {
 	AUTOFREE char *url = whole_url(a->text);
 	cJSON *p;
 
-	if (!may_open(url)) {
+	if (!filter_url_opens(url)) {
 		executor_fail(ex, "url: http, https, data and about:blank can be opened");
 		return;
 	}
@@ -483,6 +473,16 @@ void perform_late(struct executor *ex)
 	}
 }
 
+/* What is only looked at for an action is looked at anew. */
+static void look_again(struct executor *ex)
+{
+	if (ex->wait != WAIT_TAB && ex->wait != WAIT_VIEW && ex->wait != WAIT_PICTURE &&
+		ex->wait != WAIT_FRAME)
+		return;
+	ex->epoch++;
+	executor_advance(ex);
+}
+
 void perform_interrupted(struct executor *ex)
 {
 	if (!ex->runs)
@@ -511,15 +511,8 @@ void perform_interrupted(struct executor *ex)
 	case WAIT_TREE:
 		executor_fail(ex, "A dialog opened meanwhile.");
 		break;
-	case WAIT_TAB:
-	case WAIT_VIEW:
-	case WAIT_PICTURE:
-	case WAIT_FRAME:
-		ex->epoch++;
-		executor_advance(ex);
-		break;
 	default:
-		break;
+		look_again(ex);
 	}
 }
 
@@ -538,14 +531,7 @@ void perform_crashed(struct executor *ex)
 	case WAIT_TREE:
 		executor_fail(ex, "The tab crashed. It will be loaded again by the next action.");
 		break;
-	case WAIT_TAB:
-	case WAIT_VIEW:
-	case WAIT_PICTURE:
-	case WAIT_FRAME:
-		ex->epoch++;
-		executor_advance(ex);
-		break;
 	default:
-		break;
+		look_again(ex);
 	}
 }

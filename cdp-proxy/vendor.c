@@ -589,6 +589,24 @@ char *plan_told(const struct plan *p, size_t i, const struct action_result *resu
 	return *text ? xasprintf("%s\n%s", text, r->notes) : xstrdup(r->notes);
 }
 
+cJSON *plan_answers(const struct plan *p, const struct action_result *results, plan_answer_fn *fn,
+	const char *member)
+{
+	cJSON *list, *message;
+
+	if (p->shape == PLAN_ONE)
+		return fn(p, &p->calls[0], results);
+	list = cJSON_CreateArray();
+	for (size_t i = 0; i < p->n_calls; i++)
+		cJSON_AddItemToArray(list, fn(p, &p->calls[i], results));
+	if (p->shape == PLAN_LIST)
+		return list;
+	message = cJSON_CreateObject();
+	cJSON_AddStringToObject(message, "role", "user");
+	cJSON_AddItemToObject(message, member, list);
+	return message;
+}
+
 char *plan_remarks(const struct plan *p, const struct action_result *results)
 {
 	struct buf b;

@@ -78,6 +78,7 @@ struct plan_call {
 	char *name;      /* Gemini's function; else NULL */
 	cJSON *safety;   /* OpenAI's pending checks; owned */
 	bool confirmed;  /* Gemini: it asked for a confirmation */
+	bool in_toolset; /* Anthropic: the block named the toolset, and so must its result */
 	size_t first, n; /* its actions */
 };
 
@@ -150,6 +151,12 @@ const struct vendor_row *plan_row(const struct vendor *v, const char *name, unsi
 const char *plan_text(const cJSON *o, const char *name);
 /* A member that is there and not null. */
 const cJSON *plan_get(const cJSON *o, const char *name);
+/* An answer for each call in the shape that the request had; member: what the vendor calls the list
+ * in a message of the user's. The caller's to delete. */
+typedef cJSON *plan_answer_fn(
+	const struct plan *p, const struct plan_call *c, const struct action_result *results);
+cJSON *plan_answers(const struct plan *p, const struct action_result *results, plan_answer_fn *fn,
+	const char *member);
 /* What the model is told of action i: what it did, or why not, and the notes. The caller's to free.
  */
 char *plan_told(const struct plan *p, size_t i, const struct action_result *results);

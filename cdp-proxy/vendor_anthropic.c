@@ -137,7 +137,7 @@ static int read_one(struct plan *p, const cJSON *o, struct err *err)
 
 	if (id && strlen(id) > PLAN_ID_MAX)
 		return err_set(err, -EINVAL, "an id has over %d bytes", PLAN_ID_MAX);
-	plan_call(p, id);
+	plan_call(p, id)->in_toolset = plan_text(o, "toolset_name") != NULL;
 	name = plan_text(input, "action");
 	if (name)
 		read_action(p, name, input, SINGLE, true);
@@ -209,6 +209,8 @@ static cJSON *answer_call(
 	cJSON_AddStringToObject(o, "type", "tool_result");
 	if (c->id)
 		cJSON_AddStringToObject(o, "tool_use_id", c->id);
+	if (c->in_toolset)
+		cJSON_AddStringToObject(o, "toolset_name", "computer");
 	content = cJSON_AddArrayToObject(o, "content");
 	for (size_t i = c->first; i < c->first + c->n; i++) {
 		const struct action_result *r = &results[i];
@@ -230,19 +232,7 @@ static cJSON *answer_call(
 
 static cJSON *answer(const struct plan *p, const struct action_result *results)
 {
-	cJSON *list, *message;
-
-	if (p->shape == PLAN_ONE)
-		return answer_call(p, &p->calls[0], results);
-	list = cJSON_CreateArray();
-	for (size_t i = 0; i < p->n_calls; i++)
-		cJSON_AddItemToArray(list, answer_call(p, &p->calls[i], results));
-	if (p->shape == PLAN_LIST)
-		return list;
-	message = cJSON_CreateObject();
-	cJSON_AddStringToObject(message, "role", "user");
-	cJSON_AddItemToObject(message, "content", list);
-	return message;
+	return plan_answers(p, results, answer_call, "content");
 }
 
 const struct vendor vendor_anthropic = {

@@ -226,19 +226,7 @@ static cJSON *answer_call(
 
 static cJSON *answer(const struct plan *p, const struct action_result *results)
 {
-	cJSON *list, *content;
-
-	if (p->shape == PLAN_ONE)
-		return answer_call(p, &p->calls[0], results);
-	list = cJSON_CreateArray();
-	for (size_t i = 0; i < p->n_calls; i++)
-		cJSON_AddItemToArray(list, answer_call(p, &p->calls[i], results));
-	if (p->shape == PLAN_LIST)
-		return list;
-	content = cJSON_CreateObject();
-	cJSON_AddStringToObject(content, "role", "user");
-	cJSON_AddItemToObject(content, "parts", list);
-	return content;
+	return plan_answers(p, results, answer_call, "parts");
 }
 
 const struct vendor vendor_gemini = {

@@ -170,7 +170,8 @@ static cJSON *picture(const struct action_result *r)
 	return o;
 }
 
-static cJSON *answer_call(const struct plan_call *c, const struct action_result *results)
+static cJSON *answer_call(
+	const struct plan *p, const struct plan_call *c, const struct action_result *results)
 {
 	cJSON *o = cJSON_CreateObject();
 
@@ -206,17 +207,14 @@ static void add_remarks(const struct plan *p, cJSON *list, const struct action_r
 static cJSON *answer(const struct plan *p, const struct action_result *results)
 {
 	const struct plan_call *c = &p->calls[0];
-	cJSON *list;
+	cJSON *o;
 
 	if (p->bare)
 		return picture(&results[c->first + c->n - 1]);
-	if (p->shape == PLAN_ONE)
-		return answer_call(c, results);
-	list = cJSON_CreateArray();
-	for (size_t i = 0; i < p->n_calls; i++)
-		cJSON_AddItemToArray(list, answer_call(&p->calls[i], results));
-	add_remarks(p, list, results);
-	return list;
+	o = plan_answers(p, results, answer_call, "");
+	if (p->shape == PLAN_LIST)
+		add_remarks(p, o, results);
+	return o;
 }
 
 const struct vendor vendor_openai = {

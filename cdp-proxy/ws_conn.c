@@ -435,9 +435,10 @@ void ws_close(struct ws_conn *ws, int code, const char *reason)
 
 /* ---- Life ---- */
 
+/* 4.1.6 says of each handshake that it serves what came with it, and calls that an error. */
 static void on_log(int level, const char *line)
 {
-	if (level == LLL_ERR)
+	if (level == LLL_ERR && !strstr(line, "adopt_socket_readbuf: calling service"))
 		log_warning("libwebsockets: %s", line);
 	else
 		log_debug("libwebsockets: %s", line);

@@ -49,7 +49,7 @@ try {
   }
 
   // The same with a client as people have it: the ws package of Node.
-  const WebSocket = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
+  const WebSocket = createRequire(new URL('../e2e/package.json', import.meta.url))('ws');
   const node = { direct: [], gateway: [] };
   const turn = async (end) => {
     const ws = new WebSocket(`ws://127.0.0.1:${ends[end][0]}${ends[end][1]}`, { perMessageDeflate: false, maxPayload: 128 << 20 });

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { Chromium } from '../gateway/chromium.mjs';
 import { World, sleep } from '../gateway/lib.mjs';
 
-const WebSocket = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
+const WebSocket = createRequire(new URL('../e2e/package.json', import.meta.url))('ws');
 const build = path.resolve(process.env.BERTH_BUILD), rounds = Number(process.env.BERTH_BENCH_ROUNDS ?? 30);
 const WIDTH = 1280, HEIGHT = 800, MAX_EDGE = 1000;
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];

@@ -3,10 +3,11 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { berth, berthPath, scratch } from './lib.mjs';
 
-const top = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../..');
+const top = fileURLToPath(new URL('../..', import.meta.url));
 const promised = ['up', 'down', 'status', 'doctor', 'image build', 'image ls', 'image rm', 'create', 'ls', 'show', 'start',
 	'stop', 'restart', 'suspend', 'resume', 'update', 'snapshot', 'snapshots', 'restore', 'fork', 'snapshot-rm', 'rm', 'cdp', 'open', 'screenshot', 'port', 'token create', 'token ls', 'token revoke', 'log',
 	'events', 'policy', 'exec', 'cp', 'completion', 'version'];

@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { Chromium, noChromium } from './chromium.mjs';
 import { World, sleep, until } from './lib.mjs';
 
-const require = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'));
+const require = createRequire(new URL('../e2e/package.json', import.meta.url));
 const { chromium } = require('playwright-core');
 const puppeteer = require('puppeteer-core');
 const WebSocket = require('ws');

@@ -1,5 +1,6 @@
 // The entry: what is refused before a route sees it, who may do what, and that every answer closes.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { World, sleep, until } from './lib.mjs';
@@ -160,7 +161,7 @@ test('a head in single bytes', async () => {
 });
 
 test('a slow head ends after 10 s, and does not keep the processor busy', async () => {
-  const cpu = () => { const f = process.getBuiltinModule('fs').readFileSync(`/proc/${w.gateway.pid}/stat`, 'utf8').split(') ')[1].split(' '); return Number(f[11]) + Number(f[12]); };
+  const cpu = () => { const f = fs.readFileSync(`/proc/${w.gateway.pid}/stat`, 'utf8').split(') ')[1].split(' '); return Number(f[11]) + Number(f[12]); };
   const before = cpu(), begun = Date.now();
   assert.equal(await w.raw('GET /healthz HTTP/1.1\r\nHost: loc'), '');
   const took = Date.now() - begun;
@@ -177,7 +178,7 @@ test('many slow heads do not lock anybody out', async () => {
 });
 
 test('it runs with no privilege', { skip: process.getuid() !== 0 }, async () => {
-  const status = process.getBuiltinModule('fs').readFileSync(`/proc/${w.gateway.pid}/status`, 'utf8');
+  const status = fs.readFileSync(`/proc/${w.gateway.pid}/status`, 'utf8');
   for (const line of [/^Uid:\t2\t2\t2\t2$/m, /^Gid:\t2\t2\t2\t2$/m, /^Groups:\s*$/m, /^NoNewPrivs:\t1$/m])
     assert.match(status, line);
   for (const set of ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb']) assert.match(status, new RegExp(`^Cap${set}:\\t0{16}$`, 'm'));

@@ -6,10 +6,11 @@ import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import readline from 'node:readline';
 import { Guest } from './guest.mjs';
 
-const root = path.resolve(import.meta.dirname, '../..');
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const BUILD = path.resolve(process.env.BERTH_BUILD ?? path.join(root, 'build'));
 
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));

@@ -6,6 +6,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import readline from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { World, until } from './lib.mjs';
@@ -19,7 +20,7 @@ let w, guest, folder, port;
 before(async () => {
   if (skip) return;
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-gateway-guest-'));
-  guest = spawn('python3', [path.join(import.meta.dirname, 'real-guest.py'), fs.realpathSync(image), folder], { stdio: ['pipe', 'pipe', 'inherit'] });
+  guest = spawn('python3', [fileURLToPath(new URL('real-guest.py', import.meta.url)), fs.realpathSync(image), folder], { stdio: ['pipe', 'pipe', 'inherit'] });
   port = await new Promise((r, x) => { readline.createInterface(guest.stdout).once('line', r); guest.once('exit', () => x(new Error('the guest did not boot'))); });
 }, { timeout: 240000 });
 after(async () => {

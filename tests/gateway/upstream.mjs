@@ -1,9 +1,8 @@
 // A DevTools server made of the ws package: discovery, and one WebSocket that answers every command with {}.
 import http from 'node:http';
 import { createRequire } from 'node:module';
-import path from 'node:path';
 
-const { WebSocketServer } = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
+const { WebSocketServer } = createRequire(new URL('../e2e/package.json', import.meta.url))('ws');
 
 export class Upstream {
   static async start() {

@@ -24,6 +24,7 @@ policy|gcc|yes|waits|900|berth-policy against a test internet
 policy-asan|asan|yes|waits|1200|the same with sanitizers
 gateway|gcc|yes|waits|500|the gateway with native upstreams
 gateway-asan|asan|yes|waits|600|the same with sanitizers
+computer-use|asan|yes|no|900|computer use and pictures by the gateway and a native Chromium, with sanitizers
 gateway-guest|image asan|yes|yes|500|both against a real guest
 cli|gcc|no|no|300|the command line
 "
@@ -86,27 +87,33 @@ unit_tests() { # NAME
 }
 
 # Runs every test of a folder: executables named run*, then *.test.mjs through node.
-folder_tests() { # DIR PREFIX
-	local status=0 files
+folder_tests() { # DIR PREFIX [FILE-NAME-PATTERN]
+	local status=0 files options=(--test --test-reporter=tap --test-concurrency=1)
+	# A test that hangs is named; Debian 12's Node.js cannot.
+	! node --help | grep -e --test-timeout >/dev/null || options+=(--test-timeout=240000)
 	export BERTH_PREFIX=$2 BERTH_BUILD=${2%/root}
 	for script in "$1"/run*; do
 		[ -x "$script" ] || continue
 		"$script" || status=1
 	done
-	files=$(find "$1" -maxdepth 1 -name '*.test.mjs' | sort)
+	files=$(find "$1" -maxdepth 1 -name "${3-*}.test.mjs" | sort)
 	[ -n "$files" ] || return $status
 	npm_packages || return
 	# shellcheck disable=SC2086
-	node --test --test-reporter=tap --test-concurrency=1 --test-timeout=240000 $files || status=1
+	node "${options[@]}" $files || status=1
 	return $status
 }
 
 npm_packages() {
+	local name missing=
 	mkdir -p build/check
 	(
 		flock 9
-		[ -d tests/e2e/node_modules/playwright-core ] && [ -d tests/e2e/node_modules/npm ] && [ -d tests/e2e/node_modules/@modelcontextprotocol/sdk ] && exit
-		npm ci --prefix tests/e2e --no-audit --no-fund --ignore-scripts
+		for name in playwright-core npm @anthropic-ai/sdk openai @google/genai @modelcontextprotocol/sdk; do
+			[ -d "tests/e2e/node_modules/$name" ] || missing=1
+		done
+		[ -n "$missing" ] || exit 0
+		npm ci --prefix tests/e2e --include=dev --no-audit --no-fund --ignore-scripts
 	) 9>build/check/.npm.lock
 }
 
@@ -204,6 +211,17 @@ suite_gateway_asan() {
 	local status=0
 	sanitize_options && build_asan && folder_tests tests/gateway "$PWD/build/check/asan/root" || status=1
 	sanitizer_reports tests/gateway || status=1
+	return $status
+}
+
+files_computer_use() {
+	find tests/computer-use -name '*.test.mjs' -printf '%f\n' | sed 's/\.test\.mjs$//' | sort
+}
+
+suite_computer_use() { # NAME
+	local status=0
+	sanitize_options && build_asan && folder_tests tests/computer-use "$PWD/build/check/asan/root" "$1" || status=1
+	sanitizer_reports "$1.test.mjs" || status=1
 	return $status
 }
 

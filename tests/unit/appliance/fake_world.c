@@ -356,6 +356,10 @@ static bool tick_save(struct vm *vm)
 	}
 	if (!vm->folder)
 		return false;
+	if (fake.save_ends)
+		kill(vm->pid, SIGKILL);
+	if (fake.save_ends || fake.save_hangs)
+		return true;
 	if (!vm->captured) {
 		vm->captured = true;
 		vm->save.captured(vm->save.data);

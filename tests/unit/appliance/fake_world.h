@@ -16,6 +16,8 @@ struct fake_world {
 				whole */
 	bool no_helper;      /* files cannot be read for their digests */
 	int wake_ends;       /* enum vm_end: what a wake comes to, 0: it wakes */
+	bool save_ends;      /* QEMU dies while its memory is written */
+	bool save_hangs;     /* its memory is written for ever */
 	unsigned merge_from; /* layers are merged only in a chain of at least so many */
 	unsigned die_at;     /* the process exits with 77 at the n-th step, 0: never */
 	unsigned points;     /* steps so far */

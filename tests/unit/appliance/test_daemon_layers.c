@@ -206,8 +206,9 @@ static void after_a_kill(bool qemu)
 		kill_qemus();
 	fake.die_at = 0;
 	daemon_up();
+	/* Refused where the daemon has yet to see that QEMU has gone: then it starts it by itself. */
 	if (qemu)
-		want_ok("agent.start", "{\"agent\":\"a\"}");
+		cJSON_Delete(call("agent.start", "{\"agent\":\"a\"}"));
 	wait_shown("a", "browser", "up");
 	take();
 	look_at_all();

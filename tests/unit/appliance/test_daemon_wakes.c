@@ -162,6 +162,43 @@ static void test_not_woken(void **state)
 	assert_world(2, 2);
 }
 
+/* Who asked for its sleep is told when it ends in another way. */
+static void test_not_asleep(void **state)
+{
+	static const struct {
+		const char *op, *args;
+	} ends[] = {
+		{"agent.restore", "{\"agent\":\"a\",\"snapshot\":\"t\"}"},
+		{"agent.remove", "{\"agent\":\"a\"}"},
+	};
+
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\"}");
+	want_ok("agent.snapshot", "{\"agent\":\"a\",\"tag\":\"t\"}");
+	fake.save_ends = true;
+	anew();
+	wait_shown("a", "browser", "up");
+	want_error("agent.suspend", "{\"agent\":\"a\"}", "internal");
+	wait_shown("a", "browser", "up");
+	fake.save_ends = false;
+	fake.save_hangs = true;
+	anew();
+	wait_shown("a", "browser", "up");
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		cJSON *asleep, *ended;
+
+		ask("agent.suspend", "{\"agent\":\"a\"}");
+		ask(ends[i].op, ends[i].args);
+		asleep = receive();
+		ended = receive();
+		assert_string_equal(json_str(json_get(asleep, "error"), "type", ""), "wrong-state");
+		assert_non_null(json_get(ended, "ok"));
+		cJSON_Delete(asleep);
+		cJSON_Delete(ended);
+	}
+	assert_int_equal(count_files("agents"), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, each, after)
@@ -169,6 +206,7 @@ int main(void)
 		T(test_woken_halfway),
 		T(test_fork_killed_anywhere),
 		T(test_not_woken),
+		T(test_not_asleep),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -237,11 +237,14 @@ static void answers_of_anthropic(void **state)
 	AUTOFREE char *one = answer("{'action':'wait','duration':2}", s, 2);
 
 	assert_string_equal(list,
-		"[{\"type\":\"tool_result\",\"tool_use_id\":\"1\",\"content\":[{\"type\":\"text\","
+		"[{\"type\":\"tool_result\",\"tool_use_id\":\"1\",\"toolset_name\":\"computer\","
+		"\"content\":[{\"type\":\"text\","
 		"\"text\":\"Pressed a.\\nA new tab.\"}],\"is_error\":false},"
-		"{\"type\":\"tool_result\",\"tool_use_id\":\"2\",\"content\":[{\"type\":\"text\","
+		"{\"type\":\"tool_result\",\"tool_use_id\":\"2\",\"toolset_name\":\"computer\","
+		"\"content\":[{\"type\":\"text\","
 		"\"text\":\"boom\"}],\"is_error\":true},"
-		"{\"type\":\"tool_result\",\"tool_use_id\":\"3\",\"content\":[{\"type\":\"text\","
+		"{\"type\":\"tool_result\",\"tool_use_id\":\"3\",\"toolset_name\":\"computer\","
+		"\"content\":[{\"type\":\"text\","
 		"\"text\":\"Not executed: an earlier computer action in this turn "
 		"failed.\"}],\"is_error\":true}]");
 	assert_string_equal(one,

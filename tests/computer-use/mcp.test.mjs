@@ -5,10 +5,10 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { after, before, describe, test } from 'node:test';
-import { Chromium, noChromium } from './chromium.mjs';
-import { World } from './lib.mjs';
+import { Chromium, noChromium } from '../gateway/chromium.mjs';
+import { World } from '../gateway/lib.mjs';
 
-const require = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'));
+const require = createRequire(new URL('../e2e/package.json', import.meta.url));
 const load = (name) => import(pathToFileURL(require.resolve(`@modelcontextprotocol/sdk/${name}`)));
 
 const PATH = '/v1/agents/demo/mcp', OLD = ['2025-03-26', '2025-06-18', '2025-11-25'], NEW = '2026-07-28';

@@ -1,9 +1,8 @@
 // Pages that record what a mouse and a keyboard do to them, and a second CDP client that reads it.
 import http from 'node:http';
 import { createRequire } from 'node:module';
-import path from 'node:path';
 
-const require = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'));
+const require = createRequire(new URL('../e2e/package.json', import.meta.url));
 const WebSocket = require('ws');
 
 const script = `

@@ -2,14 +2,13 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { createRequire } from 'node:module';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { readPng, writePng } from '../lib/png.mjs';
-import { Chromium, noChromium } from './chromium.mjs';
-import { World, sleep } from './lib.mjs';
-import { WebSocket } from './ws.mjs';
+import { Chromium, noChromium } from '../gateway/chromium.mjs';
+import { World, sleep, until } from '../gateway/lib.mjs';
+import { WebSocket } from '../gateway/ws.mjs';
 
-const { WebSocketServer } = createRequire(path.resolve(import.meta.dirname, '../e2e/package.json'))('ws');
+const { WebSocketServer } = createRequire(new URL('../e2e/package.json', import.meta.url))('ws');
 
 // One connection to the page in front, beside the gateway.
 async function page(port) {
@@ -96,10 +95,16 @@ for (const scale of [1, 2]) {
       w = await World.start({ cdpPort: browser.port });
       p = await page(browser.port);
       // The window, not an emulation, which would be this connection's alone.
-      const { windowId } = await p.call('Browser.getWindowForTarget');
-      await p.call('Browser.setWindowBounds', { windowId, bounds: { width: WIDTH, height: HEIGHT } });
-      const { cssVisualViewport: v } = await p.call('Page.getLayoutMetrics');
-      await p.call('Browser.setWindowBounds', { windowId, bounds: { width: WIDTH + WIDTH - v.clientWidth, height: HEIGHT + HEIGHT - v.clientHeight } });
+      // It takes its time, and has a frame.
+      await until('the window', async () => {
+        const { windowId, bounds } = await p.call('Browser.getWindowForTarget');
+        const { cssVisualViewport: v } = await p.call('Page.getLayoutMetrics');
+        if (v.clientWidth === WIDTH && v.clientHeight === HEIGHT) return true;
+        const larger = { width: bounds.width + WIDTH - v.clientWidth, height: bounds.height + HEIGHT - v.clientHeight };
+        await p.call('Browser.setWindowBounds', { windowId, bounds: larger });
+        await sleep(200);
+        return false;
+      });
       await still();
     });
     after(async () => {
@@ -246,7 +251,7 @@ for (const scale of [1, 2]) {
 
     test('twenty at once leave the gateway free to answer', async () => {
       let waiting = 20, slowest = 0, asked = 0;
-      const all = Array.from({ length: 20 }, (_, i) => w.get(`/v1/agents/demo/screenshot?full_page=1&max_edge=${300 + i}&format=${['png', 'jpeg', 'webp'][i % 3]}`)
+      const all = Array.from({ length: 20 }, (_, i) => w.get(`/v1/agents/demo/screenshot?max_edge=${300 + i}&format=${['png', 'jpeg', 'webp'][i % 3]}`)
         .finally(() => { waiting--; }));
       while (waiting) {
         const t = performance.now();
