@@ -18,6 +18,7 @@
  */
 #define TREE_MS 20000
 #define TREE_BYTES_MAX (16u << 20) /* of one answer */
+#define TREE_VALUES_MAX 600000     /* in one: parsed, each takes some 100 bytes */
 #define TREE_NESTING_MAX 32
 
 struct frame {
@@ -133,9 +134,19 @@ static void print(struct executor *ex, const cJSON *nodes)
 	buf_done(&b);
 }
 
+/* Whoever wrote it may have wished for as many values as go into so many bytes. */
+static bool is_bearable(const char *text, size_t n)
+{
+	size_t values = 0;
+
+	for (size_t i = 0; i < n; i++)
+		values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+	return n <= TREE_BYTES_MAX && values <= TREE_VALUES_MAX;
+}
+
 static cJSON *parse_tree(const char *text, size_t n)
 {
-	return text && n <= TREE_BYTES_MAX ? cJSON_ParseWithLength(text, n) : NULL;
+	return text && is_bearable(text, n) ? cJSON_ParseWithLength(text, n) : NULL;
 }
 
 /* Newer than what the browser tells of the tab. */
