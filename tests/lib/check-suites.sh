@@ -104,16 +104,14 @@ folder_tests() { # DIR PREFIX [FILE-NAME-PATTERN]
 	return $status
 }
 
+# Again when the lock file is newer than what npm installed by it.
 npm_packages() {
-	local name missing=
 	mkdir -p build/check
 	(
 		flock 9
-		for name in playwright-core npm @anthropic-ai/sdk openai @google/genai; do
-			[ -d "tests/e2e/node_modules/$name" ] || missing=1
-		done
-		[ -n "$missing" ] || exit 0
-		npm ci --prefix tests/e2e --include=dev --no-audit --no-fund --ignore-scripts
+		cd tests/e2e || exit
+		[ ! node_modules/.package-lock.json -nt package-lock.json ] || exit 0
+		npm ci --include=dev --no-audit --no-fund --ignore-scripts
 	) 9>build/check/.npm.lock
 }
 
