@@ -1,8 +1,6 @@
 /* Reading base64, strictly. */
 #include "base64.h"
 
-#include <stdbool.h>
-
 #define NO (-1)
 
 /* ASCII to what the character stands for. */
@@ -59,4 +57,14 @@ long long base64_decode(const char *text, size_t n, uint8_t *out)
 	if (end < n)
 		last = padded(text + end, out + len);
 	return last < 0 ? -1 : (long long)len + last;
+}
+
+bool base64_valid(const char *text, size_t n)
+{
+	uint8_t out[3];
+
+	for (size_t i = 0; n % 4 == 0 && i + 4 < n; i += 4)
+		if (!whole(text + i, out))
+			return false;
+	return n % 4 == 0 && (n == 0 || base64_decode(text + n - 4, 4, out) >= 0);
 }

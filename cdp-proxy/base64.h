@@ -2,6 +2,7 @@
 #ifndef BERTH_BASE64_H
 #define BERTH_BASE64_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,5 +11,7 @@
  * may be the same memory). The bytes, or -1. For any thread.
  */
 long long base64_decode(const char *text, size_t n, uint8_t *out);
+/* Would that be read? */
+bool base64_valid(const char *text, size_t n);
 
 #endif

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "cdp_dial.h"
 #include "discovery.h"
+#include "json.h"
 #include "json_scan.h"
 #include "upstream.h"
 #include "util.h"
@@ -243,13 +244,6 @@ static void connect_page(struct browser *b, const char *id)
 	b->dial = cdp_dial_new(b->gw, b->agent, path, on_dialled, b);
 }
 
-static const char *member(const cJSON *o, const char *name)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
-
-	return s ? s : "";
-}
-
 static void on_new_page(void *data, int status, const char *body, size_t n, const struct err *err)
 {
 	struct browser *b = data;
@@ -258,10 +252,10 @@ static void on_new_page(void *data, int status, const char *body, size_t n, cons
 	b->dial = NULL;
 	if (err)
 		fail(b, err);
-	else if (!page || !cdp_id_valid(member(page, "id")))
+	else if (!page || !cdp_id_valid(json_str(page, "id", "")))
 		fail_odd(b, "did not open a page");
 	else
-		connect_page(b, member(page, "id"));
+		connect_page(b, json_str(page, "id", ""));
 	cJSON_Delete(page);
 }
 
@@ -274,19 +268,15 @@ static void on_list(void *data, int status, const char *body, size_t n, const st
 {
 	struct browser *b = data;
 	cJSON *list = !err && status == 200 ? discovery_parse(body, n, CDP_ARRAY) : NULL;
-	const cJSON *t, *found = NULL;
+	const char *front = discovery_front(list);
 
 	b->dial = NULL;
-	cJSON_ArrayForEach (t, list) {
-		if (!found && streq(member(t, "type"), "page") && cdp_id_valid(member(t, "id")))
-			found = t;
-	}
 	if (err)
 		fail(b, err);
 	else if (!list)
 		fail_odd(b, "did not list its pages");
-	else if (found)
-		connect_page(b, member(found, "id"));
+	else if (front)
+		connect_page(b, front);
 	else
 		open_page(b);
 	cJSON_Delete(list);

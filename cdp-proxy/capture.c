@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base64.h"
 #include "discovery.h"
 #include "executor_state.h"
 #include "json.h"
@@ -97,21 +98,6 @@ bool capture_view(struct executor *ex)
 
 /* ---- Pictures ---- */
 
-static bool is_base64(const char *s, size_t n)
-{
-	static const char set[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
-
-	static bool known[256];
-	bool fine = n >= 8 && n % 4 == 0;
-
-	for (size_t i = 0; !known['A'] && i < sizeof(set) - 1; i++)
-		known[(uint8_t)set[sizeof(set) - 2 - i]] = true;
-	for (size_t i = 0; fine && i < n; i++)
-		fine = known[(uint8_t)s[i]];
-	return fine;
-}
-
 /* The member `data` of text; false when it holds none, or a run would have too many bytes of them.
  */
 static bool take(struct executor *ex, const char *text, size_t n)
@@ -120,7 +106,7 @@ static bool take(struct executor *ex, const char *text, size_t n)
 	struct json_found m;
 
 	if (json_scan_find(text, n, "data", &m) != 1 || m.kind != JSON_KIND_STRING ||
-		!is_base64(m.raw + 1, m.raw_len - 2) ||
+		m.raw_len - 2 < 8 || !base64_valid(m.raw + 1, m.raw_len - 2) ||
 		m.raw_len > EXECUTOR_IMAGES_MAX - ex->runs->image_bytes)
 		return false;
 	ex->runs->image_bytes += m.raw_len;

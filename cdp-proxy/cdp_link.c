@@ -206,12 +206,6 @@ bool cdp_link_call(struct cdp_link *l, const char *session, const char *method, 
 	return true;
 }
 
-void cdp_link_forget(struct cdp_link *l)
-{
-	for (size_t i = 0; i < CDP_LINK_CALLS_MAX; i++)
-		l->calls[i].fn = NULL;
-}
-
 size_t cdp_link_queued(const struct cdp_link *l)
 {
 	return l->queued;

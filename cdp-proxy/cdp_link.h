@@ -37,8 +37,6 @@ typedef void cdp_link_answer_fn(
  */
 bool cdp_link_call(struct cdp_link *l, const char *session, const char *method, cJSON *params,
 	cdp_link_answer_fn *fn, uint64_t tag);
-/* No call is answered to its owner any more that was made before this. */
-void cdp_link_forget(struct cdp_link *l);
 /* Bytes that wait for the browser to read them. */
 size_t cdp_link_queued(const struct cdp_link *l);
 

@@ -7,6 +7,7 @@
 
 #include "cdp_dial.h"
 #include "filter.h"
+#include "json.h"
 #include "json_scan.h"
 #include "util.h"
 
@@ -26,6 +27,19 @@ cJSON *discovery_parse(const char *body, size_t n, enum cdp_kind kind)
 		json_scan_end(&s, &found) < 0 || found != want)
 		return NULL;
 	return cJSON_ParseWithLength(body, n);
+}
+
+const char *discovery_front(const cJSON *list)
+{
+	const cJSON *t;
+
+	cJSON_ArrayForEach (t, list) {
+		const char *id = json_str(t, "id", "");
+
+		if (streq(json_str(t, "type", ""), "page") && cdp_id_valid(id))
+			return id;
+	}
+	return NULL;
 }
 
 static const char *text_of(const cJSON *o, const char *name)

@@ -28,4 +28,8 @@ cJSON *discovery_target(const char *body, size_t n, const struct discovery_base 
 /* cJSON of bytes that are one strict JSON value of that kind, at most 4 MiB; else NULL. */
 cJSON *discovery_parse(const char *body, size_t n, enum cdp_kind kind);
 
+/* The id of the page in front in a list of targets: the browser has the one that was used last
+ * first. NULL when there is none, or list is NULL; else the list's. */
+const char *discovery_front(const cJSON *list);
+
 #endif

@@ -76,11 +76,6 @@ void executor_call(struct executor *ex, const char *session, const char *method,
 		log_warning("agent %s: its browser leaves too many calls unanswered", ex->agent);
 }
 
-void executor_let_go(struct executor *ex)
-{
-	perform_release(ex);
-}
-
 /* ---- The end of one ---- */
 
 static void timer_closed(uv_handle_t *h)
@@ -119,7 +114,7 @@ static void executor_end(struct executor *ex)
 	*p = ex->next;
 	n_executors--;
 	ex->closing = true;
-	executor_let_go(ex);
+	perform_release(ex);
 	disconnect(ex);
 	uv_close((uv_handle_t *)&ex->timer, timer_closed);
 }
@@ -232,7 +227,7 @@ void executor_failed(struct executor *ex, const struct err *err)
 	ex->runs->err = *err;
 	if (executor_action(ex)->always)
 		ex->runs->broken = true;
-	executor_let_go(ex);
+	perform_release(ex);
 	finish(ex, err->msg);
 }
 
@@ -302,7 +297,7 @@ static void page_event(struct executor *ex, const char *session, const char *met
 	const char *text, const cJSON *p, size_t n)
 {
 	struct tab *t = tabs_of_session(ex, session);
-	const char *frame = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(p, "frameId"));
+	const char *frame = json_str(p, "frameId", NULL);
 	bool main_frame = t && frame && streq(frame, t->id);
 
 	if (streq(method, "Page.javascriptDialogOpening"))
@@ -327,9 +322,8 @@ static void page_event(struct executor *ex, const char *session, const char *met
 static void told_download(struct executor *ex, const char *method, const cJSON *p)
 {
 	static const char *const says[] = {"completed", "canceled"};
-	const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(p, "state"));
-	const char *name =
-		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(p, "suggestedFilename"));
+	const char *state = json_str(p, "state", NULL);
+	const char *name = json_str(p, "suggestedFilename", NULL);
 
 	if (streq(method, "Browser.downloadWillBegin") && name)
 		executor_note(ex, "A download began: %.200s", name);
@@ -365,28 +359,19 @@ static void on_event(
 static const struct cdp_link_owner link_owner = {
 	.on_open = on_open, .on_event = on_event, .on_closed = on_closed};
 
-/* The browser's list has the page that was used last first. */
 static void on_list(void *data, int status, const char *body, size_t n, const struct err *err)
 {
 	struct executor *ex = data;
 	cJSON *list = !err && status == 200 ? discovery_parse(body, n, CDP_ARRAY) : NULL;
-	const cJSON *t;
+	const char *front = discovery_front(list);
 
 	ex->listing = NULL;
-	ex->front[0] = '\0';
+	snprintf(ex->front, sizeof(ex->front), "%s", front ? front : "");
+	cJSON_Delete(list);
 	if (err) {
 		on_closed(ex, err);
 		return;
 	}
-	cJSON_ArrayForEach (t, list) {
-		const char *type =
-			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(t, "type"));
-		const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(t, "id"));
-
-		if (!ex->front[0] && type && id && streq(type, "page") && cdp_id_valid(id))
-			snprintf(ex->front, sizeof(ex->front), "%s", id);
-	}
-	cJSON_Delete(list);
 	ex->link = cdp_link_new(ex->gw, ex->agent, &link_owner, ex);
 	cdp_link_hurries(ex->link, true);
 }
@@ -555,7 +540,7 @@ void run_cancel(struct run *r)
 	script_done(&ex->script);
 	tree_free(steal(&ex->tree));
 	ex->settled = ex->found = false;
-	executor_let_go(ex);
+	perform_release(ex);
 	ex->wait = WAIT_NOTHING;
 	uv_timer_start(
 		&ex->timer, ex->runs ? on_begin : on_timer, ex->runs ? 0 : EXECUTOR_IDLE_MS, 0);

@@ -161,16 +161,14 @@ bool executor_stale(const struct executor *ex, uint64_t tag);
 __attribute__((format(printf, 2, 3))) void executor_note(struct executor *ex, const char *fmt, ...);
 const struct action *executor_action(const struct executor *ex);
 struct action_result *executor_result(const struct executor *ex);
-/* Lets go of what is held. */
-void executor_let_go(struct executor *ex);
 
 /* ---- tabs.c ---- */
 
 struct tab *tabs_front(const struct executor *ex);
 /* True when the tab in front is attached and alive; else something was begun. */
 bool tabs_ready(struct executor *ex);
-/* Target events of the browser's own session; true if it was one. */
-bool tabs_event(struct executor *ex, const char *method, const cJSON *params);
+/* Events of the browser's own session. */
+void tabs_event(struct executor *ex, const char *method, const cJSON *params);
 struct tab *tabs_of_session(const struct executor *ex, const char *session);
 void tabs_put_front(struct executor *ex, const char *id);
 void tabs_forget(struct executor *ex);
@@ -246,6 +244,7 @@ void perform_drag_began(struct executor *ex, const char *params, size_t n);
 void perform_interrupted(struct executor *ex);
 /* The tab in front crashed. */
 void perform_crashed(struct executor *ex);
+/* Lets go of what is held. */
 void perform_release(struct executor *ex);
 /* The action is done once the page is loaded. */
 void perform_wait_load(struct executor *ex);

@@ -140,7 +140,7 @@ static void crashed(struct executor *ex, const char *id)
 		perform_crashed(ex);
 }
 
-bool tabs_event(struct executor *ex, const char *method, const cJSON *params)
+void tabs_event(struct executor *ex, const char *method, const cJSON *params)
 {
 	const cJSON *info = json_get(params, "targetInfo");
 	const char *id = json_str(params, "targetId", "");
@@ -162,10 +162,7 @@ bool tabs_event(struct executor *ex, const char *method, const cJSON *params)
 		t = tabs_of_session(ex, json_str(params, "sessionId", ""));
 		if (t)
 			t->session[0] = '\0';
-	} else {
-		return false;
 	}
-	return true;
 }
 
 /* ---- Attaching ---- */

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "bytes.h"
+#include "json.h"
 #include "problem.h"
 #include "util.h"
 
@@ -25,7 +26,7 @@ const cJSON *plan_get(const cJSON *o, const char *name)
 
 const char *plan_text(const cJSON *o, const char *name)
 {
-	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
+	return json_str(o, name, NULL);
 }
 
 static int wrong(struct err *err, const struct vendor_field *f, const char *wanted)

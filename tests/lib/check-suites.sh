@@ -13,7 +13,7 @@ image|gcc|yes|yes|900|the image that the suites boot, which trusts the test CA
 asan|gcc|no|no|900|everything with AddressSanitizer and UBSan
 e2e|image asan|yes|yes|1200|the whole appliance in a test internet, host programs with sanitizers
 guest-image|gcc|yes|waits|1500|the image that people get, built twice
-guest-boot|guest-image|yes|yes|900|that image, booted
+guest-boot|guest-image|yes|yes|1200|that image, booted
 e2e-plain|guest-image|yes|yes|1200|quickstart, as people run it: without sanitizers
 vm|image|yes|yes|900|one machine: start, adopt, crash, hang
 asan-unit|asan|no|no|1500|unit tests under AddressSanitizer and UBSan
@@ -104,16 +104,14 @@ folder_tests() { # DIR PREFIX [FILE-NAME-PATTERN]
 	return $status
 }
 
+# Again when the lock file is newer than what npm installed by it.
 npm_packages() {
-	local name missing=
 	mkdir -p build/check
 	(
 		flock 9
-		for name in playwright-core npm @anthropic-ai/sdk openai @google/genai @modelcontextprotocol/sdk; do
-			[ -d "tests/e2e/node_modules/$name" ] || missing=1
-		done
-		[ -n "$missing" ] || exit 0
-		npm ci --prefix tests/e2e --include=dev --no-audit --no-fund --ignore-scripts
+		cd tests/e2e || exit
+		[ ! node_modules/.package-lock.json -nt package-lock.json ] || exit 0
+		npm ci --include=dev --no-audit --no-fund --ignore-scripts
 	) 9>build/check/.npm.lock
 }
 

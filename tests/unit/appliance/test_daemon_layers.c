@@ -206,7 +206,8 @@ static void after_a_kill(bool qemu)
 		kill_qemus();
 	fake.die_at = 0;
 	daemon_up();
-	/* Refused where the daemon has yet to see that QEMU has gone: then it starts it by itself. */
+	/* Refused where the daemon has yet to see that QEMU has gone: then it starts it by itself.
+	 */
 	if (qemu)
 		cJSON_Delete(call("agent.start", "{\"agent\":\"a\"}"));
 	wait_shown("a", "browser", "up");

@@ -25,9 +25,12 @@ static void vectors(void **state)
 
 		assert_int_equal(n, strlen(rows[i][1]));
 		assert_memory_equal(out, rows[i][1], (size_t)n);
+		assert_true(base64_valid(rows[i][0], strlen(rows[i][0])));
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(base64_decode(bad[i], strlen(bad[i]), out), -1);
+		assert_false(base64_valid(bad[i], strlen(bad[i])));
+	}
 }
 
 int main(void)
