@@ -184,7 +184,7 @@ int qemu_args_make(const struct qemu_args *q, char *argv[QEMU_ARGS_MAX])
 		addf(&a, "-add-fd", "fd=%d,set=1", q->kvm_fd);
 		add2(&a, "-accel", "kvm,device=/dev/fdset/1");
 	} else {
-		add2(&a, "-accel", "tcg,thread=multi,tb-size=256");
+		add2(&a, "-accel", "tcg,thread=multi,tb-size=512");
 	}
 	/* Chromium's BoringSSL mixes RDRAND into every random number only on a CPU of this vendor;
 	 * without it, forks of one memory repeat each other's. */

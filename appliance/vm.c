@@ -40,7 +40,7 @@
 
 #define QUIT_MS 5000
 #define OVERHEAD_BYTES \
-	(512ull << 20) /* QEMU's own memory beside the guest's; TCG's code cache is half of it */
+	(768ull << 20) /* QEMU's own memory beside the guest's; most of it TCG's code cache */
 #define PIDS_MAX 256
 #define ROOM_MS 2000    /* how often a machine that ran out of room tries again */
 #define WENT_ON_MS 1000 /* its write is tried again before that; till then it may answer a ping */

@@ -26,7 +26,7 @@ static const struct qemu_args plain = {.name = "ag_abcdefgh23456789",
 
 static const char *const golden[] = {"/usr/bin/qemu-system-x86_64", "-name",
 	"guest=ag_abcdefgh23456789", "-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-accel",
-	"tcg,thread=multi,tb-size=256", "-cpu", "max,vendor=GenuineIntel", "-object",
+	"tcg,thread=multi,tb-size=512", "-cpu", "max,vendor=GenuineIntel", "-object",
 	"{\"qom-type\":\"memory-backend-file\",\"id\":\"mem\",\"size\":1073741824,\"mem-path\":"
 	"\"/memory\",\"share\":false,\"readonly\":true,\"rom\":\"off\"}",
 	"-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config", "-nographic", "-action",
