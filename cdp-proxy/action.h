@@ -39,6 +39,15 @@ enum action_kind {
 	ACTION_BACK,
 	ACTION_FORWARD,
 	ACTION_NOTHING, /* open_web_browser: it is open */
+	/* what only tools of MCP ask for */
+	ACTION_SNAPSHOT,
+	ACTION_CHOOSE,   /* of a list: choices */
+	ACTION_EVALUATE, /* a page's JavaScript */
+	ACTION_AWAIT,    /* text to come, or (gone) to go */
+	ACTION_DIALOG,   /* answered: accept, text */
+	ACTION_FILES,    /* chosen: text, a path in each line; NULL: the chooser is closed */
+	ACTION_RESIZE,   /* dx, dy: width and height */
+	ACTION_TABS,     /* text: list, new, close or select; index, -1: the one in front */
 	ACTION_COUNT
 };
 
@@ -46,12 +55,14 @@ enum action_button { BUTTON_LEFT, BUTTON_RIGHT, BUTTON_MIDDLE, BUTTON_BACK, BUTT
 
 enum action_direction { SCROLL_NONE, SCROLL_UP, SCROLL_DOWN, SCROLL_LEFT, SCROLL_RIGHT };
 
+enum action_state { STATE_ANY, STATE_OFF, STATE_ON };
+
 /* In units of the action: pixels of the screenshot, or thousandths of its width and height. */
 struct point {
 	int x, y;
 };
 
-/* Owned by its plan; text and path are its own. */
+/* Owned by its plan; text, path and choices are its own. */
 struct action {
 	enum action_kind kind;
 	enum action_button button;
@@ -68,6 +79,14 @@ struct action {
 	int amount, dx, dy;
 	int64_t ms;
 	int region[4];
+	/* An element, by its number in a snapshot; 0: none. It takes the place of at (ref_to: of
+	 * the end of a drag). */
+	unsigned int ref, ref_to;
+	enum action_state state; /* ACTION_CLICK: what a check box is to be, clicked only then */
+	char *choices;           /* ACTION_CHOOSE: the text of a list of texts */
+	bool accept, gone, jpeg, full_page;
+	bool after; /* ACTION_SNAPSHOT: of what another action did */
+	int index;
 	/* Wanted even when an action before it failed: the picture that an answer must have. */
 	bool always;
 	const char *answer; /* static: what the model is told; {text} {n} {dir} are filled in */
@@ -79,9 +98,10 @@ struct action_result {
 	bool done, failed; /* neither: skipped */
 	char *text;        /* for the model; NULL: none */
 	char *notes;       /* what happened besides: dialogs, tabs, downloads; NULL: nothing */
-	char *image;       /* PNG in base64; NULL: none */
+	char *image;       /* in base64; NULL: none. PNG where not asked for as JPEG */
 	size_t image_len;
-	char *url; /* of the page in front */
+	char *url, *title; /* of the page in front */
+	char *dialog;      /* that is open then; NULL: none */
 };
 
 #endif

@@ -5,6 +5,7 @@
 #include "events_hub.h"
 #include "exec.h"
 #include "files.h"
+#include "mcp.h"
 #include "metrics.h"
 #include "ports.h"
 #include "problem.h"
@@ -127,6 +128,8 @@ static const struct route routes[] = {
 		.summary = "A picture of the page"},
 	{"POST", AGENT "/computer", ROLE_AGENT, ROUTE_JSON | ROUTE_LIST, computer_serve,
 		.summary = "Do what a computer-use model asks for"},
+	{"POST", AGENT "/mcp", ROLE_AGENT, ROUTE_STREAM, mcp_serve,
+		.summary = "MCP: the browser's tools for a model, over Streamable HTTP"},
 	{"POST", AGENT "/port", ROLE_ADMIN, ROUTE_JSON, port_open_serve,
 		.summary = "Open a loopback port with plain CDP"},
 	{"DELETE", AGENT "/port", ROLE_ADMIN, 0, port_close_serve, .summary = "Close that port"},
@@ -382,6 +385,7 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	AUTOFREE char *cdp = NULL;
 	AUTOFREE char *http = NULL;
 	AUTOFREE char *computer = NULL;
+	AUTOFREE char *mcp = NULL;
 	cJSON *urls;
 
 	if (!cJSON_IsString(name))
@@ -389,6 +393,7 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	base = xasprintf("%s" AGENTS "/%s", m->host, name->valuestring);
 	cdp = xasprintf("ws://%s/cdp", base);
 	http = xasprintf("http://%s", base);
+	mcp = xasprintf("http://%s/mcp", base);
 	computer = xasprintf("http://%s/computer", base);
 	cJSON_DeleteItemFromObjectCaseSensitive(agent, "urls");
 	urls = cJSON_AddObjectToObject(agent, "urls");
@@ -397,7 +402,7 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	cJSON_AddNullToObject(urls, "live");
 	cJSON_AddNullToObject(urls, "rfb");
 	cJSON_AddStringToObject(urls, "computer", computer);
-	cJSON_AddNullToObject(urls, "mcp");
+	cJSON_AddStringToObject(urls, "mcp", mcp);
 }
 
 int api_query_number(const struct route_match *m, const char *name, uint64_t min, uint64_t max,

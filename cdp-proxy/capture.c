@@ -147,7 +147,8 @@ static void shoot(struct executor *ex, const double clip[4], double scale)
 	static const char *const names[] = {"x", "y", "width", "height"};
 	cJSON *p = cJSON_CreateObject(), *c;
 
-	cJSON_AddStringToObject(p, "format", "png");
+	cJSON_AddStringToObject(p, "format", executor_action(ex)->jpeg ? "jpeg" : "png");
+	cJSON_AddBoolToObject(p, "captureBeyondViewport", executor_action(ex)->full_page);
 	if (clip) {
 		c = cJSON_AddObjectToObject(p, "clip");
 		for (size_t i = 0; i < 4; i++)
@@ -166,6 +167,9 @@ static void on_layout(void *data, uint64_t tag, const char *result, size_t n, co
 	const cJSON *v = json_get(o, "cssVisualViewport");
 	double x = number(json_get(v, "pageX"), -1e9, 1e9),
 	       y = number(json_get(v, "pageY"), -1e9, 1e9), clip[4], scale;
+	double page[4] = {0, 0,
+		MAX(number(json_get(json_get(o, "cssContentSize"), "width"), 1, VIEW_MAX), 1),
+		MAX(number(json_get(json_get(o, "cssContentSize"), "height"), 1, VIEW_MAX), 1)};
 	struct err e;
 
 	cJSON_Delete(o);
@@ -184,20 +188,26 @@ static void on_layout(void *data, uint64_t tag, const char *result, size_t n, co
 		scale *= MIN(ZOOM_MAX,
 			MIN(ex->view.shot_width / clip[2], ex->view.shot_height / clip[3]));
 	}
+	if (a->ref)
+		memcpy(clip, ex->box, sizeof(clip));
 	clip[0] += x;
 	clip[1] += y;
+	if (a->full_page)
+		memcpy(clip, page, sizeof(clip));
 	shoot(ex, clip, scale);
 }
 
 void capture_begin(struct executor *ex)
 {
+	const struct action *a = executor_action(ex);
+
 	if (modal_blocks(ex)) {
 		modal_remind(ex);
 		capture_frame(ex);
 		return;
 	}
 	executor_wait(ex, WAIT_PICTURE, PICTURE_MS);
-	if (executor_action(ex)->kind == ACTION_SCREENSHOT && ex->view.device_scale == 1)
+	if (a->kind == ACTION_SCREENSHOT && ex->view.device_scale == 1 && !a->ref && !a->full_page)
 		shoot(ex, NULL, 1);
 	else
 		executor_call(
@@ -208,7 +218,7 @@ void capture_frame(struct executor *ex)
 {
 	cJSON *p = cJSON_CreateObject();
 
-	cJSON_AddStringToObject(p, "format", "png");
+	cJSON_AddStringToObject(p, "format", executor_action(ex)->jpeg ? "jpeg" : "png");
 	if (ex->view.shot_width > 0) {
 		cJSON_AddNumberToObject(p, "maxWidth", ex->view.shot_width);
 		cJSON_AddNumberToObject(p, "maxHeight", ex->view.shot_height);

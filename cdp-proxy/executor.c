@@ -83,6 +83,7 @@ static void timer_closed(uv_handle_t *h)
 	struct executor *ex = h->data;
 
 	buf_done(&ex->notes);
+	free(ex->refs);
 	free(ex);
 }
 
@@ -100,6 +101,7 @@ static void disconnect(struct executor *ex)
 	ex->modal.kind = MODAL_NONE;
 	ex->active[0] = '\0';
 	script_done(&ex->script);
+	tree_free(steal(&ex->tree));
 	tabs_forget(ex);
 }
 
@@ -124,6 +126,8 @@ static void run_free(struct run *r)
 		free(r->results[i].notes);
 		free(r->results[i].image);
 		free(r->results[i].url);
+		free(r->results[i].title);
+		free(r->results[i].dialog);
 	}
 	free(r->results);
 	free(r);
@@ -181,9 +185,10 @@ static void next_action(struct executor *ex)
 	while (r->at < r->n && r->failed && (r->broken || !r->actions[r->at].always));
 	ex->epoch++;
 	ex->wait = WAIT_NOTHING;
-	ex->settled = false;
+	ex->settled = ex->found = false;
 	uv_timer_stop(&ex->timer);
 	script_done(&ex->script);
+	tree_free(steal(&ex->tree));
 	if (r->at < r->n)
 		executor_advance(ex);
 	else
@@ -205,6 +210,8 @@ static void finish(struct executor *ex, const char *text)
 	buf_done(&ex->notes);
 	buf_init(&ex->notes, NOTES_MAX);
 	res->url = xstrdup(t ? t->url : "");
+	res->title = xstrdup(t ? t->title : "");
+	res->dialog = modal_text(ex);
 	next_action(ex);
 }
 
@@ -303,6 +310,9 @@ static void page_event(struct executor *ex, const char *session, const char *met
 		perform_drag_began(ex, text, n);
 	else if (streq(method, "Page.frameResized") && t == tabs_front(ex))
 		ex->view_known = false;
+	else if (t && streq(method, "Page.frameNavigated") &&
+		 !json_get(json_get(p, "frame"), "parentId"))
+		node_forget(ex, t->id);
 	else if (main_frame && streq(method, "Page.frameStartedLoading"))
 		t->loading = true;
 	else if (main_frame && streq(method, "Page.frameStoppedLoading"))
@@ -377,8 +387,15 @@ static void connect_browser(struct executor *ex)
 
 static bool needs_view(const struct executor *ex, const struct action *a)
 {
+	if (a->kind == ACTION_TABS || a->kind == ACTION_RESIZE)
+		return false;
 	return a->kind != ACTION_NAVIGATE && a->kind != ACTION_BACK && a->kind != ACTION_FORWARD &&
 	       !modal_blocks(ex);
+}
+
+static bool is_look(const struct action *a)
+{
+	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM || a->kind == ACTION_SNAPSHOT;
 }
 
 void executor_advance(struct executor *ex)
@@ -396,9 +413,13 @@ void executor_advance(struct executor *ex)
 		return;
 	}
 	cdp_link_hurries(ex->link, true);
-	if ((a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM) && !ex->settled) {
+	if (is_look(a) && !ex->settled) {
 		ex->settle_from = now_ms();
 		executor_wait(ex, WAIT_SETTLE, 1);
+		return;
+	}
+	if (a->kind == ACTION_TABS) {
+		tabs_act(ex, a);
 		return;
 	}
 	if (!tabs_ready(ex))
@@ -406,6 +427,8 @@ void executor_advance(struct executor *ex)
 	if (modal_takes(ex, a))
 		return;
 	if (needs_view(ex, a) && !capture_view(ex))
+		return;
+	if (!node_ready(ex))
 		return;
 	perform(ex);
 }
@@ -515,7 +538,8 @@ void run_cancel(struct run *r)
 		return;
 	ex->epoch++;
 	script_done(&ex->script);
-	ex->settled = false;
+	tree_free(steal(&ex->tree));
+	ex->settled = ex->found = false;
 	perform_release(ex);
 	ex->wait = WAIT_NOTHING;
 	uv_timer_start(

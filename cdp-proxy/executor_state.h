@@ -13,6 +13,8 @@
 #define TAB_URL_MAX 2048
 #define MODAL_TEXT_MAX 4096
 #define NOTES_MAX 16384
+#define REFS_MAX 16384
+#define REFS_HASH 4096
 
 /* A page of the browser. */
 struct tab {
@@ -20,9 +22,10 @@ struct tab {
 	char context[CDP_SESSION_MAX]; /* the browsing context that it belongs to */
 	char url[TAB_URL_MAX], title[TAB_TITLE_MAX];
 	bool crashed, loading;
-	bool hung;      /* it left something unanswered */
-	bool announced; /* the model knows of it */
-	int crashes;    /* in a row */
+	bool hung;       /* it left something unanswered */
+	uint64_t number; /* in the order of opening */
+	bool announced;  /* the model knows of it */
+	int crashes;     /* in a row */
 };
 
 enum modal_kind { MODAL_NONE, MODAL_ALERT, MODAL_CONFIRM, MODAL_PROMPT, MODAL_LEAVE, MODAL_FILES };
@@ -35,6 +38,31 @@ struct modal {
 	bool typed;
 	uint64_t node; /* MODAL_FILES: DOM's backendNodeId */
 	bool multiple;
+};
+
+/* What a number in a snapshot stands for. */
+struct ref {
+	unsigned int number; /* 0: free */
+	unsigned int next;   /* an older one with the same hash; 0: none */
+	bool gone;
+	char tab[CDP_SESSION_MAX], frame[CDP_SESSION_MAX];
+	uint64_t node; /* DOM's backendNodeId */
+};
+
+/* The newest numbers: the place of one in the list is its rest, and an older one makes room. */
+struct refs {
+	struct ref list[REFS_MAX];
+	unsigned int heads[REFS_HASH]; /* the newest number, by node */
+	unsigned int last;
+};
+
+/* An element on its way to be used. */
+struct search {
+	struct ref ref;
+	bool second, third;     /* of a drag: its end, and its start once more */
+	double x, y, left, top; /* in its frame: where to point at, and its corner */
+	double width, height;
+	uint64_t world;
 };
 
 /* What the current action waits for. */
@@ -50,8 +78,15 @@ enum wait {
 	WAIT_FRAME,  /* a picture by screencast */
 	WAIT_ANSWER, /* to a navigation or a dialog */
 	WAIT_LOAD,
+	WAIT_NODE,   /* an element to be found */
+	WAIT_SCRIPT, /* a page's own JavaScript */
+	WAIT_CLOSED, /* a tab to go */
+	WAIT_TEXT,
+	WAIT_TREE, /* parts of a snapshot */
 	WAIT_TIME, /* the action `wait` */
 };
+
+struct tree; /* tree.c */
 
 struct executor {
 	struct executor *next;
@@ -80,6 +115,15 @@ struct executor {
 	bool drag_inside;
 	struct modal modal;
 	struct buf notes;
+	struct refs *refs; /* NULL: none yet */
+	struct search search;
+	bool found; /* spot and box are those of the action's element */
+	struct spot spot, spot_to;
+	double box[4];
+	struct tree *tree;
+	uint64_t last_tree; /* hash of the snapshot that was given last */
+	uint64_t tabs_made;
+	char leaving[CDP_SESSION_MAX]; /* the tab that is being closed */
 	bool closing;
 };
 
@@ -128,6 +172,10 @@ void tabs_event(struct executor *ex, const char *method, const cJSON *params);
 struct tab *tabs_of_session(const struct executor *ex, const char *session);
 void tabs_put_front(struct executor *ex, const char *id);
 void tabs_forget(struct executor *ex);
+/* The action ACTION_TABS. */
+void tabs_act(struct executor *ex, const struct action *a);
+/* Is it closed by now? */
+void tabs_look_closed(struct executor *ex);
 /* Frames of other sites, attached through a tab. */
 void tabs_frame(struct executor *ex, const cJSON *params);
 
@@ -153,6 +201,34 @@ bool modal_takes(struct executor *ex, const struct action *a);
 bool modal_blocks(const struct executor *ex);
 /* Tells again what is open. */
 void modal_remind(struct executor *ex);
+
+/* Dialog and chooser as the model is told of them; NULL: none is open. The caller's to free. */
+char *modal_text(const struct executor *ex);
+
+/* ---- node.c ---- */
+
+/* True when the current action names no element, or it was found; else that was begun. */
+bool node_ready(struct executor *ex);
+/* The number that stands for a node of the tab in front. */
+unsigned int node_ref(struct executor *ex, const char *frame, uint64_t node);
+/* The node that a number stands for on the tab in front; 0: none any more. */
+uint64_t node_of(struct executor *ex, unsigned int number);
+/* Fails the current action: the number is an old one. */
+void node_gone(struct executor *ex, unsigned int number);
+/* A page of the tab is gone, and what was on it. */
+void node_forget(struct executor *ex, const char *tab);
+
+/* ---- script.c ---- */
+
+void script_evaluate(struct executor *ex, const struct action *a);
+void script_await(struct executor *ex, const struct action *a);
+/* Looks for the text again. */
+void script_look(struct executor *ex);
+
+/* ---- tree.c ---- */
+
+void tree_begin(struct executor *ex);
+void tree_free(struct tree *t);
 
 /* ---- perform.c ---- */
 

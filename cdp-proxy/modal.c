@@ -219,6 +219,30 @@ static bool is_key(const struct action *a, const char *key)
 	       streq(a->keys.keys[0].key, key);
 }
 
+/* In so many words: no keys. */
+static void answer(struct executor *ex, const struct action *a)
+{
+	if (a->text && strlen(a->text) >= sizeof(ex->modal.text)) {
+		executor_fail(ex, "A dialog takes %zu bytes of text.", sizeof(ex->modal.text) - 1);
+		return;
+	}
+	if (a->text)
+		snprintf(ex->modal.text, sizeof(ex->modal.text), "%s", a->text);
+	close_modal(ex, a->kind == ACTION_FILES ? a->text != NULL : a->accept);
+}
+
+char *modal_text(const struct executor *ex)
+{
+	const struct modal *m = &ex->modal;
+
+	if (m->kind == MODAL_FILES)
+		return xstrdup("file chooser: browser_file_upload answers it");
+	if (!modal_blocks(ex))
+		return NULL;
+	return xasprintf("%s dialog with the message \"%s\": browser_handle_dialog answers it",
+		kinds[m->kind].type, m->message);
+}
+
 bool modal_takes(struct executor *ex, const struct action *a)
 {
 	bool blocks = modal_blocks(ex);
@@ -227,6 +251,16 @@ bool modal_takes(struct executor *ex, const struct action *a)
 		return false;
 	if (a->kind == ACTION_SCREENSHOT)
 		return false;
+	if (a->kind == ACTION_SNAPSHOT && !blocks)
+		return false;
+	if (a->kind == ACTION_SNAPSHOT && a->after) {
+		executor_done(ex, "");
+		return true;
+	}
+	if (a->kind == (blocks ? ACTION_DIALOG : ACTION_FILES)) {
+		answer(ex, a);
+		return true;
+	}
 	if (is_key(a, "Enter") || is_key(a, "Escape")) {
 		close_modal(ex, is_key(a, "Enter"));
 		return true;

@@ -134,8 +134,26 @@ static void pump(struct executor *ex)
 	}
 }
 
-static void perform_input(struct executor *ex, const struct action *a)
+/* With the element's place where there is one; a field was given the focus. */
+static struct action at_element(const struct executor *ex, const struct action *a)
 {
+	struct action b = *a;
+
+	if (!a->ref || a->kind == ACTION_TYPE)
+		return b;
+	b.has_at = true;
+	b.at = (struct point){(int)ex->spot.x, (int)ex->spot.y};
+	if (!a->ref_to)
+		return b;
+	b.has_from = true;
+	b.from = b.at;
+	b.at = (struct point){(int)ex->spot_to.x, (int)ex->spot_to.y};
+	return b;
+}
+
+static void perform_input(struct executor *ex, const struct action *wanted)
+{
+	struct action b = at_element(ex, wanted), *a = &b;
 	struct err err;
 
 	ex->step = ex->in_flight = 0;
@@ -280,12 +298,44 @@ bool perform_alone(struct executor *ex)
 		executor_done(ex, NULL);
 	} else if (a->kind == ACTION_CURSOR) {
 		tell_cursor(ex);
+	} else if (a->kind == ACTION_CHOOSE && !a->ref) {
+		executor_fail(ex, "no list is named");
 	} else if (a->kind == ACTION_WAIT) {
 		executor_wait(ex, WAIT_TIME, (uint64_t)MAX(a->ms, 1));
 	} else {
 		return false;
 	}
 	return true;
+}
+
+static void on_resized(
+	void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+
+	(void)result;
+	(void)n;
+	if (executor_stale(ex, tag) || ex->wait != WAIT_ANSWER)
+		return;
+	ex->view_known = false;
+	ex->last_input = now_ms();
+	if (err)
+		executor_failed(ex, err);
+	else
+		executor_done(ex, NULL);
+}
+
+static void resize(struct executor *ex, const struct action *a)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(p, "width", a->dx);
+	cJSON_AddNumberToObject(p, "height", a->dy);
+	cJSON_AddNumberToObject(p, "deviceScaleFactor", 0);
+	cJSON_AddBoolToObject(p, "mobile", false);
+	executor_wait(ex, WAIT_ANSWER, ANSWER_MS);
+	executor_call(
+		ex, tabs_front(ex)->session, "Emulation.setDeviceMetricsOverride", p, on_resized);
 }
 
 /* A page that hangs would keep its tab for good: it is ended, as a person would end it. */
@@ -316,6 +366,23 @@ void perform(struct executor *ex)
 		break;
 	case ACTION_NAVIGATE:
 		navigate(ex, a);
+		break;
+	case ACTION_SNAPSHOT:
+		tree_begin(ex);
+		break;
+	case ACTION_EVALUATE:
+		script_evaluate(ex, a);
+		break;
+	case ACTION_AWAIT:
+		script_await(ex, a);
+		break;
+	case ACTION_RESIZE:
+		resize(ex, a);
+		break;
+	case ACTION_DIALOG:
+	case ACTION_FILES:
+		executor_fail(
+			ex, "No %s is open.", a->kind == ACTION_FILES ? "file chooser" : "dialog");
 		break;
 	case ACTION_BACK:
 	case ACTION_FORWARD:
@@ -363,7 +430,8 @@ void perform_late(struct executor *ex)
 {
 	struct tab *t = tabs_front(ex);
 
-	if (t && (ex->wait == WAIT_STEPS || ex->wait == WAIT_PICTURE || ex->wait == WAIT_VIEW))
+	if (t && (ex->wait == WAIT_STEPS || ex->wait == WAIT_PICTURE || ex->wait == WAIT_VIEW ||
+			 ex->wait == WAIT_NODE || ex->wait == WAIT_TREE))
 		t->hung = true;
 	switch ((int)ex->wait) {
 	case WAIT_SETTLE:
@@ -378,6 +446,17 @@ void perform_late(struct executor *ex)
 		break;
 	case WAIT_TIME:
 		executor_done(ex, NULL);
+		break;
+	case WAIT_TEXT:
+		script_look(ex);
+		break;
+	case WAIT_CLOSED:
+		tabs_look_closed(ex);
+		break;
+	case WAIT_SCRIPT:
+		executor_call(
+			ex, tabs_front(ex)->session, "Runtime.terminateExecution", NULL, NULL);
+		executor_fail(ex, "The function did not end in time.");
 		break;
 	case WAIT_STEPS:
 		executor_fail(ex, "The page did not take the input within %d s.", ANSWER_MS / 1000);
@@ -408,6 +487,9 @@ void perform_interrupted(struct executor *ex)
 {
 	if (!ex->runs)
 		return;
+	/* It is what closed one. */
+	if (ex->wait == WAIT_TAB && executor_action(ex)->kind == ACTION_TABS)
+		return;
 	switch ((int)ex->wait) {
 	case WAIT_STEPS:
 	case WAIT_PAUSE:
@@ -419,6 +501,15 @@ void perform_interrupted(struct executor *ex)
 	case WAIT_ANSWER:
 	case WAIT_LOAD:
 		executor_done(ex, NULL);
+		break;
+	case WAIT_SCRIPT:
+		executor_note(ex, "The function goes on when the dialog is answered.");
+		executor_done(ex, NULL);
+		break;
+	case WAIT_TEXT:
+	case WAIT_NODE:
+	case WAIT_TREE:
+		executor_fail(ex, "A dialog opened meanwhile.");
 		break;
 	default:
 		look_again(ex);
@@ -434,6 +525,10 @@ void perform_crashed(struct executor *ex)
 	case WAIT_PAUSE:
 	case WAIT_ANSWER:
 	case WAIT_LOAD:
+	case WAIT_SCRIPT:
+	case WAIT_TEXT:
+	case WAIT_NODE:
+	case WAIT_TREE:
 		executor_fail(ex, "The tab crashed. It will be loaded again by the next action.");
 		break;
 	default:

@@ -22,6 +22,8 @@
  */
 #define TAB_MS 30000
 #define REVIVE_MS 10000
+#define CLOSE_MS 5000
+#define LOOK_MS 25
 
 static const char list_in_page[] =
 	"{const s=new CSSStyleSheet();"
@@ -89,6 +91,7 @@ static void created(struct executor *ex, const cJSON *info)
 		ex->n_tabs == TABS_MAX)
 		return;
 	t = xcalloc(1, sizeof(*t));
+	t->number = ++ex->tabs_made;
 	snprintf(t->id, sizeof(t->id), "%s", id);
 	snprintf(t->context, sizeof(t->context), "%s", json_str(info, "browserContextId", ""));
 	read_info(t, info);
@@ -290,6 +293,90 @@ static void revive(struct executor *ex, const struct tab *t)
 		executor_call(ex, t->session, "Page.navigate", p, on_revived);
 	} else {
 		executor_call(ex, t->session, "Page.reload", p, on_revived);
+	}
+}
+
+/* ---- The action ---- */
+
+/* The tab that stands at a place in the order of opening; -1: the one in front. */
+static struct tab *by_place(const struct executor *ex, int place)
+{
+	if (place < 0)
+		return tabs_front(ex);
+	for (size_t i = 0; i < ex->n_tabs; i++) {
+		int before = 0;
+
+		for (size_t k = 0; k < ex->n_tabs; k++)
+			before += ex->tabs[k]->number < ex->tabs[i]->number;
+		if (before == place)
+			return ex->tabs[i];
+	}
+	return NULL;
+}
+
+static void list_tabs(struct executor *ex)
+{
+	struct buf b;
+	const struct tab *t;
+
+	/* This tells of it. */
+	if (tabs_front(ex))
+		tabs_front(ex)->announced = true;
+	buf_init(&b, TABS_MAX * (TAB_URL_MAX + TAB_TITLE_MAX + 32));
+	for (int i = 0; (t = by_place(ex, i)); i++)
+		buf_addf(&b, "- %d:%s [%s] (%s)\n", i, t == tabs_front(ex) ? " (current)" : "",
+			t->title, t->url);
+	executor_done(ex, buf_str(&b));
+	buf_done(&b);
+}
+
+/* One that asks whether to leave it stays, with the question open. */
+void tabs_look_closed(struct executor *ex)
+{
+	if (find(ex, ex->leaving, NULL) && !modal_blocks(ex) && now_ms() < ex->load_until)
+		executor_wait(ex, WAIT_CLOSED, LOOK_MS);
+	else
+		list_tabs(ex);
+}
+
+static void on_acted(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+
+	(void)result;
+	(void)n;
+	if (executor_stale(ex, tag) || ex->wait != WAIT_TAB)
+		return;
+	ex->last_input = now_ms();
+	if (err)
+		executor_failed(ex, err);
+	else
+		tabs_look_closed(ex);
+}
+
+void tabs_act(struct executor *ex, const struct action *a)
+{
+	struct tab *t = by_place(ex, a->index);
+
+	ex->leaving[0] = '\0';
+	ex->load_until = now_ms() + CLOSE_MS;
+	if (streq(a->text, "list")) {
+		list_tabs(ex);
+	} else if (streq(a->text, "new")) {
+		cJSON *p = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(p, "url", "about:blank");
+		executor_wait(ex, WAIT_TAB, TAB_MS);
+		executor_call(ex, "", "Target.createTarget", p, on_acted);
+	} else if (!t) {
+		executor_fail(ex, "There is no tab %d.", MAX(a->index, 0));
+	} else if (streq(a->text, "close")) {
+		executor_wait(ex, WAIT_TAB, TAB_MS);
+		snprintf(ex->leaving, sizeof(ex->leaving), "%s", t->id);
+		executor_call(ex, "", "Target.closeTarget", target_params(t), on_acted);
+	} else {
+		tabs_put_front(ex, t->id);
+		list_tabs(ex);
 	}
 }
 

@@ -315,7 +315,7 @@ static int read_fields(
 
 /* ---- Plans ---- */
 
-static struct action *new_action(struct plan *p)
+struct action *plan_action(struct plan *p)
 {
 	if (p->n_actions == p->room_actions) {
 		p->room_actions = p->room_actions ? 2 * p->room_actions : 8;
@@ -343,6 +343,7 @@ static void action_done(struct action *a)
 {
 	free(steal(&a->text));
 	free(steal(&a->path));
+	free(steal(&a->choices));
 	a->n_path = 0;
 }
 
@@ -364,12 +365,12 @@ struct action *plan_add_bad(struct plan *p, const char *fmt, ...)
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	p->n_asked++;
-	return make_bad(new_action(p), why);
+	return make_bad(plan_action(p), why);
 }
 
 struct action *plan_add_picture(struct plan *p, bool always)
 {
-	struct action *a = new_action(p);
+	struct action *a = plan_action(p);
 
 	a->kind = ACTION_SCREENSHOT;
 	a->always = always;
@@ -418,7 +419,7 @@ struct action *plan_add(struct plan *p, const char *name, const cJSON *args, uns
 	if (!row)
 		return add_unknown(p, name, versions);
 	p->n_asked++;
-	a = new_action(p);
+	a = plan_action(p);
 	a->kind = row->kind;
 	a->button = row->button;
 	a->clicks = row->clicks;

@@ -138,6 +138,8 @@ extern const char plan_skipped[]; /* what an action is answered that was not exe
 
 /* A new call; its actions are those added until the next one. */
 struct plan_call *plan_call(struct plan *p, const char *id);
+/* A new action that does nothing yet. */
+struct action *plan_action(struct plan *p);
 /* Adds the action `name` with its members in `args` (may be NULL). */
 struct action *plan_add(struct plan *p, const char *name, const cJSON *args, unsigned int versions);
 struct action *plan_add_bad(struct plan *p, const char *fmt, ...)

@@ -88,7 +88,7 @@ test('waking an agent can be asked for as events', async () => {
 test('an agent has its urls as this client reaches them', async () => {
   const a = (await w.get('/v1/agents/demo', { headers: { host: `localhost:${w.port}` } })).json;
   assert.deepEqual(a.urls, { cdp: `ws://localhost:${w.port}/v1/agents/demo/cdp`, cdp_http: `http://localhost:${w.port}/v1/agents/demo`,
-    live: null, rfb: null, computer: `http://localhost:${w.port}/v1/agents/demo/computer`, mcp: null });
+    live: null, rfb: null, computer: `http://localhost:${w.port}/v1/agents/demo/computer`, mcp: `http://localhost:${w.port}/v1/agents/demo/mcp` });
 });
 
 for (const [name, body, status] of [
