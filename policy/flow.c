@@ -176,7 +176,10 @@ int flow_start(struct flow *f)
 {
 	int r = 0;
 
-	if (f->reading || f->eof || f->len == f->size || f->piped > 0)
+	bool nudging =
+		f->pipe[0] >= 0 && f->writing; /* the pipe would fill, and go on all at once */
+
+	if (f->reading || f->eof || f->len == f->size || f->piped > 0 || nudging)
 		return 0;
 	if (pacer_room(&f->pacer) == 0) {
 		pacer_wait(&f->pacer);
