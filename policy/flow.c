@@ -174,10 +174,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 int flow_start(struct flow *f)
 {
+	/* Then the pipe would fill, and go on all at once. */
+	bool nudging = f->pipe[0] >= 0 && f->writing;
 	int r = 0;
-
-	bool nudging =
-		f->pipe[0] >= 0 && f->writing; /* the pipe would fill, and go on all at once */
 
 	if (f->reading || f->eof || f->len == f->size || f->piped > 0 || nudging)
 		return 0;
