@@ -15,7 +15,9 @@
 		"agent", JSON_STRING, false, 1, 64 \
 	}
 #define IDLE_MAX (30 * 86400) /* s */
-#define NO_BOUNDS 0, 0        /* base/json.h: neither length nor value is looked at */
+#define ACTIONS_BATCH_MAX 200
+#define ACTIONS_LIST_MAX 500 /* what a frame of the control channel holds in any case */
+#define NO_BOUNDS 0, 0       /* base/json.h: neither length nor value is looked at */
 
 static const struct json_member args_agent_only[] = {AGENT};
 static const struct json_member args_agent_create[] = {
@@ -109,6 +111,14 @@ static const struct json_member args_events_subscribe[] = {
 static const struct json_member args_events_unsubscribe[] = {
 	{"id", JSON_INTEGER, true, 0, INT64_C(1) << 52}};
 
+static const struct json_member args_actions_add[] = {
+	{"entries", JSON_ARRAY, true, 1, ACTIONS_BATCH_MAX}};
+static const struct json_member args_actions_list[] = {
+	AGENT,
+	{"limit", JSON_INTEGER, false, 1, ACTIONS_LIST_MAX},
+	{"after", JSON_INTEGER, false, 0, INT64_C(1) << 52},
+};
+
 #define WITH(members) members, ARRAY_SIZE(members)
 static const struct op table[] = {
 	{"status", false, NULL, 0, op_status},
@@ -150,6 +160,8 @@ static const struct op table[] = {
 	{"events.list", false, WITH(args_events_list), op_events_list},
 	{"events.subscribe", false, WITH(args_events_subscribe), op_events_subscribe},
 	{"events.unsubscribe", false, WITH(args_events_unsubscribe), op_events_unsubscribe},
+	{"actions.add", false, WITH(args_actions_add), op_actions_add},
+	{"actions.list", false, WITH(args_actions_list), op_actions_list},
 };
 
 const struct op *ops_table(size_t *ret_n)

@@ -74,6 +74,12 @@ static const char *const migrations[] = {
 	" instance TEXT NOT NULL, counted INTEGER NOT NULL, life INTEGER NOT NULL,"
 	" run INTEGER NOT NULL, date INTEGER NOT NULL, day INTEGER NOT NULL,"
 	" limited TEXT NOT NULL, put_to_sleep INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+	"CREATE TABLE actions (seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE, time INTEGER NOT NULL,"
+	" source TEXT NOT NULL, by TEXT NOT NULL, action TEXT NOT NULL, params TEXT NOT NULL,"
+	" error TEXT NOT NULL, url TEXT NOT NULL, duration_ms INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL, UNIQUE (agent, time)) STRICT;"
+	"CREATE INDEX actions_agent ON actions (agent, seq, bytes);",
 };
 
 int sql_error(struct store *s, struct err *err, const char *what)

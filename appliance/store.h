@@ -1,4 +1,5 @@
-/* The records: agents, policies, tokens, events, egress decisions, in one SQLite database. */
+/* The records: agents, policies, tokens, events, egress decisions, actions, in one SQLite database.
+ */
 #ifndef BERTH_STORE_H
 #define BERTH_STORE_H
 
@@ -13,6 +14,8 @@
 #define STORE_TOKENS_MAX 10000
 #define STORE_EVENTS_MAX 20000
 #define STORE_EGRESS_MAX 2000 /* entries kept per agent */
+#define STORE_ACTIONS_MAX 10000
+#define STORE_ACTIONS_BYTES (8 << 20) /* of their texts, per agent */
 #define STORE_HASH_LEN 32
 
 struct store;
@@ -68,7 +71,7 @@ void agent_record_done(struct agent_record *r);
 int store_agent_add(struct store *s, struct agent_record *r, struct err *err);
 /* Writes everything but id, slot, machine_id and created_at. */
 int store_agent_save(struct store *s, const struct agent_record *r, struct err *err);
-/* Takes it out, with its policy, tokens and egress entries. A missing one is fine. */
+/* Takes it out, with its policy, tokens, egress entries and actions. A missing one is fine. */
 int store_agent_remove(struct store *s, const char *id, struct err *err);
 /* Calls back for each in the order of creation; r is the callee's to keep or to give to
  * agent_record_done. */
@@ -158,5 +161,29 @@ struct egress_query {
 };
 int store_egress(struct store *s, const struct egress_query *q,
 	void (*fn)(void *data, const struct egress_record *e), void *data, struct err *err);
+
+/* What a model did in an agent's browser (docs/action-log.md). */
+struct action_record {
+	int64_t seq; /* of the log, filled in by store_actions */
+	int64_t time /* Unix ns, when it began */, duration_ms;
+	const char *source, *by, *action, *error, *url; /* "" where there is none */
+	const char *params;                             /* a JSON object */
+};
+
+/* Adds one, unless the agent has one that began in the same moment: a report that comes twice. 1 it
+ * was added, 0 not. */
+int store_action_add(
+	struct store *s, const char *agent, const struct action_record *a, struct err *err);
+/* Forgets the oldest of an agent's over STORE_ACTIONS_MAX or STORE_ACTIONS_BYTES. */
+int store_actions_trim(struct store *s, const char *agent, struct err *err);
+/* Oldest first: the first `limit` of those with seq > after, or with after 0 the last `limit` of
+ * all. */
+struct action_query {
+	const char *agent;
+	int64_t after;
+	unsigned limit;
+};
+int store_actions(struct store *s, const struct action_query *q,
+	void (*fn)(void *data, const struct action_record *a), void *data, struct err *err);
 
 #endif

@@ -442,6 +442,78 @@ static unsigned count_tokens(const char *label)
 	return n;
 }
 
+/* Adds an entry that is over now, with more members; how many were added. */
+static int64_t add_action(const char *agent, int64_t time_us, const char *more)
+{
+	AUTOFREE char *args = xasprintf(
+		"{\"entries\":[{\"agent\":\"%s\",\"time\":%lld,\"source\":\"computer/openai\","
+		"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"duration_ms\":5%s}]}",
+		agent, (long long)time_us, more);
+	cJSON *msg = call("actions.add", args);
+	int64_t n = json_int(json_get(msg, "ok"), "added", -1);
+
+	cJSON_Delete(msg);
+	return n;
+}
+
+/* The i-th action of an agent's log as text, "" if there is none. */
+static char *logged(const char *args, int i)
+{
+	cJSON *msg = call("actions.list", args), *e;
+	char *text;
+
+	e = cJSON_GetArrayItem(json_get(json_get(msg, "ok"), "entries"), i);
+	cJSON_DeleteItemFromObject(e, "time");
+	text = e ? cJSON_PrintUnformatted(e) : xstrdup("");
+	cJSON_Delete(msg);
+	return text;
+}
+
+static void test_actions(void **state)
+{
+	int64_t before = realtime_ns() / 1000 - 1, now;
+
+	daemon_up();
+	want_ok("agent.create", "{\"name\":\"a\",\"start\":false}");
+	now = realtime_ns() / 1000;
+	assert_int_equal(add_action("a", now, ""), 1);
+	assert_int_equal(add_action("a", now, ""), 0); /* a report that comes twice */
+	assert_int_equal(
+		add_action("a", now + 1, ",\"error\":\"no\",\"url\":\"u\",\"by\":\"tok_a\""), 1);
+	/* of an agent that had the name before, of one that is gone, and no action at all */
+	assert_int_equal(add_action("a", before, ""), 0);
+	assert_int_equal(add_action("gone", now, ""), 0);
+	assert_int_equal(add_action("a", now + 2, ",\"secret\":1"), 0);
+	want_ok("actions.add", "{\"entries\":[1]}");
+	want_error("actions.add", "{\"entries\":[]}", "invalid-request");
+	want_error("actions.list", "{\"agent\":\"a\",\"limit\":501}", "invalid-request");
+	want_error("actions.list", "{\"agent\":\"gone\"}", "agent-not-found");
+	daemon_kill();
+	daemon_up();
+	{
+		AUTOFREE char *first = logged("{\"agent\":\"a\"}", 0),
+			      *second = logged("{\"agent\":\"a\",\"after\":1}", 0),
+			      *none = logged("{\"agent\":\"a\",\"after\":2}", 0);
+
+		assert_string_equal(first,
+			"{\"seq\":1,\"source\":\"computer/openai\",\"by\":null,"
+			"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"ok\":true,"
+			"\"error\":null,\"duration_ms\":5,\"url\":null}");
+		assert_string_equal(second,
+			"{\"seq\":2,\"source\":\"computer/openai\",\"by\":\"tok_a\","
+			"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"ok\":false,"
+			"\"error\":\"no\",\"duration_ms\":5,\"url\":\"u\"}");
+		assert_string_equal(none, "");
+	}
+	/* a fork's log is its own */
+	want_ok("agent.fork", "{\"agent\":\"a\",\"names\":[\"b\"]}");
+	{
+		AUTOFREE char *none = logged("{\"agent\":\"b\"}", 0);
+
+		assert_string_equal(none, "");
+	}
+}
+
 static void test_tokens_and_images(void **state)
 {
 	daemon_up();
@@ -548,7 +620,7 @@ static void test_every_op_refuses_nonsense(void **state)
 
 	daemon_up();
 	table = ops_table(&n);
-	assert_int_equal(n, 39);
+	assert_int_equal(n, 41);
 	for (size_t i = 0; i < n; i++)
 		wrong_members(&table[i]);
 	want_error("no.such.op", NULL, "not-found");
@@ -790,6 +862,7 @@ int main(void)
 		T(test_private_networks),
 		T(test_upstream_proxy),
 		T(test_policy),
+		T(test_actions),
 		T(test_tokens_and_images),
 		T(test_update),
 		T(test_resized_while_asleep),

@@ -61,7 +61,7 @@ static void test_new_and_again(void **state)
 	struct store *s = opened();
 	struct stat st;
 
-	assert_int_equal(number(s, "PRAGMA user_version"), 5);
+	assert_int_equal(number(s, "PRAGMA user_version"), 6);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
 	assert_int_equal(
@@ -306,7 +306,8 @@ static void test_rules_become_policies(void **state)
 		" position INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (agent, rule)) STRICT;"
 		"INSERT INTO rules VALUES ('ag_r', 1, 'a.example'), ('ag_r', 0, 'b.example:443');"
 		"ALTER TABLE agents DROP COLUMN next_layers;"
-		"DROP TABLE policies; DROP TABLE usage; PRAGMA user_version = 2";
+		"DROP TABLE policies; DROP TABLE usage; DROP TABLE actions; "
+		"PRAGMA user_version = 2";
 	struct store *s = opened();
 	struct agent_record r = record("r"), none = record("none");
 	cJSON *got;
@@ -445,6 +446,131 @@ static void test_egress(void **state)
 	store_close(s);
 }
 
+static struct action_record action(int64_t time, const char *params)
+{
+	return (struct action_record){.time = time,
+		.duration_ms = 7,
+		.source = "mcp/browser_click",
+		.by = "tok_a",
+		.action = "click",
+		.params = params,
+		.error = "",
+		.url = "https://a.example/x"};
+}
+
+static void seen_action(void *data, const struct action_record *a)
+{
+	int64_t *seen = data;
+
+	if (!seen[0]++)
+		seen[1] = a->seq;
+	seen[2] = a->seq;
+	assert_string_equal(a->source, "mcp/browser_click");
+	assert_string_equal(a->by, "tok_a");
+	assert_string_equal(a->action, "click");
+	assert_string_equal(a->error, "");
+	assert_string_equal(a->url, "https://a.example/x");
+	assert_int_equal(a->duration_ms, 7);
+}
+
+static void add_actions(struct store *s, const char *agent, int n, const char *params)
+{
+	static int64_t time;
+
+	assert_int_equal(store_begin(s, NULL), 0);
+	for (int i = 0; i < n; i++) {
+		struct action_record a = action(++time, params);
+
+		assert_int_equal(store_action_add(s, agent, &a, NULL), 1);
+	}
+	assert_int_equal(store_actions_trim(s, agent, NULL), 0);
+	assert_int_equal(store_commit(s, NULL), 0);
+}
+
+static void test_actions(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("r"), other = record("o");
+	struct action_record a = action(5, "{}");
+	int64_t seen[3] = {0};
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_agent_add(s, &other, NULL), 0);
+	assert_int_equal(store_action_add(s, r.id, &a, NULL), 1);
+	/* the same report again is none; the same moment elsewhere is another one */
+	assert_int_equal(store_action_add(s, r.id, &a, NULL), 0);
+	assert_int_equal(store_action_add(s, other.id, &a, NULL), 1);
+	assert_true(store_action_add(s, "ag_nobody", &a, NULL) < 0);
+	a.time++;
+	assert_int_equal(store_action_add(s, r.id, &a, NULL), 1);
+	assert_int_equal(store_actions(s, &(struct action_query){.agent = r.id, .limit = 9},
+				 seen_action, seen, NULL),
+		0);
+	assert_int_equal(seen[0], 2);
+	store_close(s);
+	s = opened();
+	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM actions"), 1);
+	store_close(s);
+}
+
+static void test_actions_are_bounded(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("r"), other = record("o");
+	int64_t seen[3] = {0};
+	char large[2049];
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_agent_add(s, &other, NULL), 0);
+	add_actions(s, other.id, 3, "{}");
+	add_actions(s, r.id, STORE_ACTIONS_MAX + 10, "{}");
+	assert_int_equal(
+		number(s, "SELECT COUNT(*) FROM actions WHERE agent = 'ag_r'"), STORE_ACTIONS_MAX);
+	assert_int_equal(number(s, "SELECT MIN(seq) FROM actions WHERE agent = 'ag_r'"), 14);
+	/* the first behind one; the last of all */
+	assert_int_equal(
+		store_actions(s, &(struct action_query){.agent = r.id, .after = 20, .limit = 5},
+			seen_action, seen, NULL),
+		0);
+	assert_true(seen[0] == 5 && seen[1] == 21 && seen[2] == 25);
+	memset(seen, 0, sizeof(seen));
+	assert_int_equal(store_actions(s, &(struct action_query){.agent = r.id, .limit = 5},
+				 seen_action, seen, NULL),
+		0);
+	assert_true(seen[0] == 5 && seen[2] == STORE_ACTIONS_MAX + 13);
+	/* by bytes: the newest stay */
+	memset(large, 'x', sizeof(large) - 1);
+	large[sizeof(large) - 1] = '\0';
+	add_actions(s, r.id, STORE_ACTIONS_BYTES / 2048 + 10, large);
+	assert_true(number(s, "SELECT SUM(bytes) FROM actions WHERE agent = 'ag_r'") <=
+		    STORE_ACTIONS_BYTES);
+	assert_true(number(s, "SELECT COUNT(*) FROM actions WHERE agent = 'ag_r'") >
+		    STORE_ACTIONS_BYTES / 2048 * 8 / 10);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM actions WHERE agent = 'ag_o'"), 3);
+	store_close(s);
+}
+
+/* A database of the version before there was an action log. */
+static void test_actions_come_to_an_old_database(void **state)
+{
+	AUTOFREE char *bak = xasprintf("%s/berth.db.bak", scratch_path);
+	struct store *s = opened();
+	struct agent_record r = record("r");
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(sqlite3_exec(s->db, "DROP TABLE actions; PRAGMA user_version = 5", NULL,
+				 NULL, NULL),
+		SQLITE_OK);
+	store_close(s);
+	s = opened();
+	assert_int_equal(number(s, "PRAGMA user_version"), 6);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM agents"), 1);
+	assert_int_equal(access(bak, F_OK), 0);
+	add_actions(s, r.id, 1, "{}");
+	store_close(s);
+}
+
 /* A process that dies between BEGIN and COMMIT leaves nothing; one that dies right after COMMIT
  * leaves all. */
 static void test_killed_in_the_middle(void **state)
@@ -521,6 +647,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_usage, each, after),
 		cmocka_unit_test_setup_teardown(test_events_are_bounded, each, after),
 		cmocka_unit_test_setup_teardown(test_egress, each, after),
+		cmocka_unit_test_setup_teardown(test_actions, each, after),
+		cmocka_unit_test_setup_teardown(test_actions_are_bounded, each, after),
+		cmocka_unit_test_setup_teardown(test_actions_come_to_an_old_database, each, after),
 		cmocka_unit_test_setup_teardown(test_killed_in_the_middle, each, after),
 		cmocka_unit_test_setup_teardown(test_full_disk, each, after),
 	};
