@@ -85,7 +85,7 @@ struct action {
 	enum action_state state; /* ACTION_CLICK: what a check box is to be, clicked only then */
 	char *choices;           /* ACTION_CHOOSE: the text of a list of texts */
 	bool accept, gone, jpeg, full_page;
-	bool after; /* ACTION_SNAPSHOT: of what another action did */
+	bool after; /* a snapshot or picture of what another action did: nobody asked for it */
 	int index;
 	/* Wanted even when an action before it failed: the picture that an answer must have. */
 	bool always;

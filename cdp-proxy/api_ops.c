@@ -1,6 +1,7 @@
 /* Routes that are one op of berthd: arguments checked and gathered, the answer as JSON or as
  * events. */
 #include "api_ops.h"
+#include "action_log.h"
 #include "api.h"
 #include "json.h"
 #include "problem.h"
@@ -10,8 +11,10 @@
 #include <string.h>
 
 #define PING_MS 15000
-#define FOLLOW_MS 500 /* between two looks at a log that somebody follows */
-#define LOG_MAX 2000  /* entries of an agent's log */
+#define FOLLOW_MS 500   /* between two looks at a log that somebody follows */
+#define LOG_MAX 2000    /* entries of an agent's log */
+#define ACTIONS_MAX 500 /* entries of the action log at once */
+#define SEQ_MAX (1ull << 52)
 
 /* Owned by its connection: freed by on_close (with events, once its timer is closed too). */
 struct op {
@@ -203,7 +206,9 @@ struct log_follower {
 	const struct route_match *m;
 	struct daemon_request *request;
 	uv_timer_t timer;
-	cJSON *args; /* owned: of the next question */
+	const char *event; /* what an entry is called */
+	unsigned int max;  /* entries at once */
+	cJSON *args;       /* owned: of the next question */
 	uint64_t asked;
 };
 
@@ -243,11 +248,11 @@ static void on_log(void *data, const cJSON *ok, const struct err *err)
 		return;
 	}
 	cJSON_ArrayForEach (e, json_get(ok, "entries")) {
-		queued = sse_send(f->c, "egress", NULL, e);
+		queued = sse_send(f->c, f->event, NULL, e);
 		cJSON_ReplaceItemInObject(
 			f->args, "after", cJSON_CreateNumber((double)json_int(e, "seq", 0)));
 	}
-	cJSON_ReplaceItemInObject(f->args, "limit", cJSON_CreateNumber(LOG_MAX));
+	cJSON_ReplaceItemInObject(f->args, "limit", cJSON_CreateNumber(f->max));
 	if (f->asked++ % (PING_MS / FOLLOW_MS) == 0)
 		sse_ping(f->c);
 	if (queued >= CONN_HIGH_WATER)
@@ -260,22 +265,25 @@ static void on_follow_timer(uv_timer_t *timer)
 {
 	struct log_follower *f = timer->data;
 
+	action_log_flush(f->gw);
 	f->request = gateway_ask(
-		f->gw, "policy.log", cJSON_Duplicate(f->args, true), &f->m->who, on_log, f);
+		f->gw, f->m->route->op, cJSON_Duplicate(f->args, true), &f->m->who, on_log, f);
 }
 
 static const struct http_owner follower_owner = {.on_close = on_follower_close};
 
-/* args is taken. */
-static void follow_log(
-	struct gateway *gw, struct http_conn *c, const struct route_match *m, cJSON *args)
+/* args is taken. event: static, what an entry is called; max: of them at once. */
+static void follow_log(struct gateway *gw, struct http_conn *c, const struct route_match *m,
+	cJSON *args, const char *event, unsigned int max)
 {
 	struct log_follower *f = xcalloc(1, sizeof(*f));
 
-	*f = (struct log_follower){.gw = gw, .c = c, .m = m, .args = args};
-	cJSON_AddNumberToObject(args, "after", 0);
+	*f = (struct log_follower){
+		.gw = gw, .c = c, .m = m, .event = event, .max = max, .args = args};
 	if (!json_get(args, "limit"))
-		cJSON_AddNumberToObject(args, "limit", 1);
+		cJSON_AddNumberToObject(args, "limit", json_get(args, "after") ? max : 1);
+	if (!json_get(args, "after"))
+		cJSON_AddNumberToObject(args, "after", 0);
 	uv_timer_init(gateway_loop(gw), &f->timer);
 	f->timer.data = f;
 	http_set_owner(c, &follower_owner, f);
@@ -296,10 +304,34 @@ void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct rout
 		http_reply_problem(c, &err);
 	} else if (add_query(c, m, "verdict", args)) {
 		if (follow)
-			follow_log(gw, c, m, args);
+			follow_log(gw, c, m, args, "egress", LOG_MAX);
 		else
 			ask(gw, c, m, args);
 		return;
 	}
 	cJSON_Delete(args);
+}
+
+void actions_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	uint64_t limit, after, follow = 0;
+	struct err err;
+	int limited = api_query_number(m, "limit", 1, ACTIONS_MAX, &limit, &err),
+	    from = limited < 0 ? limited : api_query_number(m, "after", 0, SEQ_MAX, &after, &err);
+	cJSON *args;
+
+	if (from < 0 || api_query_number(m, "follow", 0, 1, &follow, &err) < 0) {
+		http_reply_problem(c, &err);
+		return;
+	}
+	args = arguments(m);
+	if (limited)
+		cJSON_AddNumberToObject(args, "limit", (double)limit);
+	if (from)
+		cJSON_AddNumberToObject(args, "after", (double)after);
+	action_log_flush(gw);
+	if (follow)
+		follow_log(gw, c, m, args, "action", ACTIONS_MAX);
+	else
+		ask(gw, c, m, args);
 }

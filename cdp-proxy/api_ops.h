@@ -8,5 +8,6 @@ void op_serve(struct gateway *gw, struct http_conn *c, const struct route_match 
 void agents_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
 void policy_why_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
 void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
+void actions_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
 
 #endif

@@ -111,13 +111,17 @@ static const struct http_owner owner = {.on_close = on_close};
 void computer_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
 {
 	struct request_run *q = xcalloc(1, sizeof(*q));
+	struct action_source from;
 	struct err err;
 
 	q->c = c;
 	http_set_owner(c, &owner, q);
-	if (read_request(m, &q->plan, &err) == 0)
-		q->run =
-			run_new(gw, m->agent, q->plan.actions, q->plan.n_actions, on_done, q, &err);
+	if (read_request(m, &q->plan, &err) == 0) {
+		snprintf(from.name, sizeof(from.name), "computer/%s", q->plan.vendor->name);
+		snprintf(from.by, sizeof(from.by), "%s", m->who.token_id);
+		q->run = run_new(
+			gw, m->agent, &from, q->plan.actions, q->plan.n_actions, on_done, q, &err);
+	}
 	if (!q->run)
 		http_reply_problem(c, &err);
 }

@@ -150,13 +150,39 @@ void executors_close(void)
 
 /* ---- Results ---- */
 
+/* To the action log, unless nobody asked for it. failure: NULL when it was done. */
+static void report(struct executor *ex, const char *failure)
+{
+	const struct run *r = ex->runs;
+	const struct tab *t = tabs_front(ex);
+	const struct action_told told = {
+		.agent = ex->agent,
+		.from = &r->from,
+		.action = executor_action(ex),
+		.began_us = r->action_began_us,
+		.duration_ms = now_ms() - r->action_started,
+		.failure = failure,
+		.url = t ? t->url : NULL,
+	};
+
+	if (r->action_began_us && !told.action->after)
+		action_log_add(ex->gw, &told);
+}
+
+static void begin_action(struct executor *ex)
+{
+	ex->runs->action_started = now_ms();
+	ex->runs->action_began_us = action_log_now();
+	executor_advance(ex);
+}
+
 static void next_run(struct executor *ex)
 {
 	ex->epoch++;
 	ex->wait = WAIT_NOTHING;
 	if (ex->runs) {
 		ex->runs->started = now_ms();
-		executor_advance(ex);
+		begin_action(ex);
 		return;
 	}
 	if (ex->link)
@@ -190,7 +216,7 @@ static void next_action(struct executor *ex)
 	script_done(&ex->script);
 	tree_free(steal(&ex->tree));
 	if (r->at < r->n)
-		executor_advance(ex);
+		begin_action(ex);
 	else
 		run_over(ex);
 }
@@ -212,6 +238,7 @@ static void finish(struct executor *ex, const char *text)
 	res->url = xstrdup(t ? t->url : "");
 	res->title = xstrdup(t ? t->title : "");
 	res->dialog = modal_text(ex);
+	report(ex, !res->failed ? NULL : text ? text : "it failed");
 	next_action(ex);
 }
 
@@ -499,8 +526,8 @@ static void on_begin(uv_timer_t *t)
 		next_run(ex);
 }
 
-struct run *run_new(struct gateway *gw, const char *agent, const struct action *actions, size_t n,
-	run_done_fn *fn, void *data, struct err *err)
+struct run *run_new(struct gateway *gw, const char *agent, const struct action_source *from,
+	const struct action *actions, size_t n, run_done_fn *fn, void *data, struct err *err)
 {
 	struct executor *ex = executor_of(gw, agent, err);
 	struct run *r, **p;
@@ -516,7 +543,8 @@ struct run *run_new(struct gateway *gw, const char *agent, const struct action *
 		return NULL;
 	}
 	r = xcalloc(1, sizeof(*r));
-	*r = (struct run){.ex = ex, .actions = actions, .n = n, .fn = fn, .data = data};
+	*r = (struct run){
+		.ex = ex, .from = *from, .actions = actions, .n = n, .fn = fn, .data = data};
 	r->results = xcalloc(n, sizeof(*r->results));
 	*p = r;
 	if (waiting == 0)
@@ -530,6 +558,8 @@ void run_cancel(struct run *r)
 	struct run **p = &ex->runs;
 	bool current = ex->runs == r;
 
+	if (current)
+		report(ex, "the client left before it was done");
 	while (*p != r)
 		p = &(*p)->next;
 	*p = r->next;

@@ -3,6 +3,7 @@
 #define BERTH_EXECUTOR_H
 
 #include "action.h"
+#include "action_log.h"
 #include "gateway.h"
 
 #define EXECUTORS_MAX 128                /* agents in use at once */
@@ -21,10 +22,10 @@ typedef void run_done_fn(
 /*
  * Executes actions in order, up to the first that fails; those marked `always` come in any case.
  * actions must outlive the run. NULL with err when too many are waiting. Never calls back from
- * inside.
+ * inside. Each action that is over goes to the action log, as from `from` (copied).
  */
-struct run *run_new(struct gateway *gw, const char *agent, const struct action *actions, size_t n,
-	run_done_fn *fn, void *data, struct err *err);
+struct run *run_new(struct gateway *gw, const char *agent, const struct action_source *from,
+	const struct action *actions, size_t n, run_done_fn *fn, void *data, struct err *err);
 /* No call-back after this; what is held is let go. Not after the call-back. */
 void run_cancel(struct run *r);
 

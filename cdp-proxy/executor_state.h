@@ -137,6 +137,9 @@ struct run {
 	bool failed, broken; /* broken: there is no browser to take pictures of */
 	struct err err;      /* of the failure */
 	uint64_t started;
+	struct action_source from;
+	uint64_t action_started; /* the current action */
+	int64_t action_began_us; /* the same as the action log has it; 0: not begun */
 	run_done_fn *fn;
 	void *data;
 };

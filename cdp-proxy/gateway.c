@@ -2,6 +2,7 @@
  * end. */
 #include "gateway.h"
 #include "access.h"
+#include "action_log.h"
 #include "confine.h"
 #include "daemon_link.h"
 #include "entry.h"
@@ -158,6 +159,7 @@ static void on_daemon_up(void *data)
 	access_recheck(gw);
 	ties_daemon_up(gw);
 	ports_restore(gw->ports);
+	action_log_flush(gw);
 }
 
 /* ---- End ---- */
@@ -233,6 +235,7 @@ static int set_up(struct gateway *gw, const char *listen, struct err *err)
 	gw->access = access_new(gw);
 	gw->ports = ports_new(gw);
 	gw->events = events_hub_new(gw);
+	gw->actions = action_log_new(gw);
 	gw->daemon = daemon_link_new(gw, steal_fd(&gw->control_dir), on_event, on_daemon_up, gw);
 	return 0;
 }
@@ -257,6 +260,7 @@ static void free_lists(struct gateway *gw)
 static void tear_down(struct gateway *gw)
 {
 	entry_close_all(gw);
+	action_log_close(gw);
 	if (gw->daemon)
 		daemon_link_close(gw->daemon);
 	if (gw->events)

@@ -193,6 +193,8 @@ enum metric {
 	METRIC_WAKES_FAILED, /* given up: the connections were ended */
 	METRIC_WAKE_ANSWERS, /* first bytes from guests after that */
 	METRIC_WAKE_MS,      /* from the first thing that waits to that byte */
+	METRIC_ACTIONS,
+	METRIC_ACTIONS_LOST, /* that the action log does not have */
 	METRIC_COUNT
 };
 void metric_add(enum metric m, uint64_t n);

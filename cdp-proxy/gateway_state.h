@@ -9,6 +9,7 @@
 #include "ports.h"
 
 struct access;
+struct action_log;
 struct listener;
 struct events_hub;
 struct lws_side;
@@ -25,6 +26,7 @@ struct gateway {
 	struct auth *auth;
 	struct access *access;
 	struct events_hub *events;
+	struct action_log *actions; /* NULL once it ends */
 	struct ports *ports;
 	struct tied_agent *tied; /* agents with connections into them */
 	struct lws_side *lws;

@@ -18,7 +18,7 @@
 struct mcp_request {
 	struct http_conn *c;
 	struct gateway *gw;
-	char agent[64];
+	char agent[64], by[64];
 	struct mcp_headers headers;
 	struct buf body;
 	cJSON *message, *answers; /* answers: NULL when one object came */
@@ -90,11 +90,14 @@ static void on_done(void *data, const struct action_result *results, const struc
 
 static void call(struct mcp_request *q)
 {
+	struct action_source from;
 	struct err err;
 
+	snprintf(from.name, sizeof(from.name), "mcp/%s", q->reply.tool);
+	snprintf(from.by, sizeof(from.by), "%s", q->by);
 	if (tools_plan(q->reply.tool, q->reply.arguments, &q->plan, &err) == 0)
-		q->run = run_new(
-			q->gw, q->agent, q->plan.actions, q->plan.n_actions, on_done, q, &err);
+		q->run = run_new(q->gw, q->agent, &from, q->plan.actions, q->plan.n_actions,
+			on_done, q, &err);
 	if (q->run)
 		return;
 	plan_done(&q->plan);
@@ -192,6 +195,7 @@ void mcp_serve(struct gateway *gw, struct http_conn *c, const struct route_match
 	q->c = c;
 	q->gw = gw;
 	snprintf(q->agent, sizeof(q->agent), "%s", m->agent);
+	snprintf(q->by, sizeof(q->by), "%s", m->who.token_id);
 	buf_init(&q->body, GATEWAY_JSON_MAX);
 	read_header(m->head, "MCP-Protocol-Version", q->headers.version);
 	read_header(m->head, "Mcp-Method", q->headers.method);

@@ -39,6 +39,10 @@ static const struct {
 		"First bytes of guests after such a wake."},
 	[METRIC_WAKE_MS] = {"berth_gateway_wake_seconds_sum",
 		"Seconds from the first thing that waited to that byte.", true},
+	[METRIC_ACTIONS] = {"berth_gateway_actions_total",
+		"Actions of models that were done or tried."},
+	[METRIC_ACTIONS_LOST] = {"berth_gateway_actions_lost_total",
+		"Those that berthd could not be told of, missing in the action log."},
 };
 
 void metric_add(enum metric m, uint64_t n)

@@ -373,6 +373,7 @@ struct action *plan_add_picture(struct plan *p, bool always)
 	struct action *a = plan_action(p);
 
 	a->kind = ACTION_SCREENSHOT;
+	a->after = true;
 	a->always = always;
 	a->answer = "";
 	return a;

@@ -42,7 +42,7 @@ static const char *const crowd[] = {"bench-1", "bench-2", "bench-3", "bench-4"};
 static struct client clients[CLIENTS_MAX];
 static uint16_t cdp_port, guest_port;
 static int demo_port;
-static cJSON *events;
+static cJSON *events, *actions;
 static int generation = 1;
 static bool asleep, refusing;
 static const char *unknown_token = "";
@@ -226,6 +226,42 @@ static void events_list(struct client *c, double id, const cJSON *args)
 	reply(c, id, "ok", ok, -1);
 }
 
+/* Entries are kept as they came, each once, and listed with a seq of their own. */
+static void actions_add(struct client *c, double id, const cJSON *args)
+{
+	const cJSON *e, *old;
+
+	cJSON_ArrayForEach (e, json_get(args, "entries")) {
+		cJSON *copy;
+		bool again = false;
+
+		cJSON_ArrayForEach (old, actions)
+			again |= json_int(old, "time", 0) == json_int(e, "time", -1);
+		if (again)
+			continue;
+		copy = cJSON_Duplicate(e, true);
+		cJSON_AddNumberToObject(copy, "seq", cJSON_GetArraySize(actions) + 1);
+		cJSON_AddItemToArray(actions, copy);
+	}
+	reply(c, id, "ok", cJSON_CreateObject(), -1);
+}
+
+static void actions_list(struct client *c, double id, const cJSON *args)
+{
+	cJSON *ok = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(ok, "entries");
+	int64_t after = json_int(args, "after", 0), limit = json_int(args, "limit", 100);
+	int n = cJSON_GetArraySize(actions), first = after ? 0 : MAX(0, n - (int)limit);
+
+	for (int i = first; i < n && cJSON_GetArraySize(list) < limit; i++) {
+		const cJSON *e = cJSON_GetArrayItem(actions, i);
+
+		if (json_int(e, "seq", 0) > after)
+			cJSON_AddItemToArray(list, cJSON_Duplicate(e, true));
+	}
+	cJSON_AddItemToObject(ok, "args", cJSON_Duplicate(args, true));
+	reply(c, id, "ok", ok, -1);
+}
+
 static void any_other(struct client *c, double id, const char *op, const cJSON *msg)
 {
 	cJSON *ok = cJSON_CreateObject();
@@ -278,6 +314,10 @@ static void on_message(void *data, cJSON *msg, int fd)
 		agent_start(c, id, args);
 	} else if (streq(op, "events.list")) {
 		events_list(c, id, args);
+	} else if (streq(op, "actions.add")) {
+		actions_add(c, id, args);
+	} else if (streq(op, "actions.list")) {
+		actions_list(c, id, args);
 	} else if (streq(op, "events.subscribe")) {
 		c->events_id = id;
 	} else if (!streq(op, "agent.stop")) { /* agent.stop is never answered */
@@ -406,6 +446,7 @@ int main(int argc, char **argv)
 	if (sodium_init() < 0)
 		die("libsodium cannot start");
 	events = cJSON_CreateArray();
+	actions = cJSON_CreateArray();
 	listener = sock_listen_unix(argv[1], 0666, &err);
 	if (listener < 0)
 		die("%s", err.msg);

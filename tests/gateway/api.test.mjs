@@ -203,6 +203,42 @@ test('a request that changes something is not repeated when berthd dies under it
   await until('berthd', async () => (await w.get('/healthz')).json.daemon === 'up');
 });
 
+test('the action log: an op with its arguments, and a stream', async () => {
+  const r = await w.get('/v1/agents/demo/log?limit=5&after=7', { token: 'viewer-token' });
+  assert.deepEqual([r.status, r.json.args], [200, { agent: 'demo', limit: 5, after: 7 }]);
+  for (const wrong of ['limit=501', 'after=x', 'follow=2']) assert.equal((await w.get(`/v1/agents/demo/log?${wrong}`)).status, 400);
+  assert.equal((await w.get('/v1/agents/other/log', { token: 'viewer-token' })).status, 403);
+  const s = follow('/v1/agents/demo/log?follow=1');
+  await until('the head', () => s.status === 200);
+  // There is no browser: it is tried, it fails, and both are told.
+  await w.request('POST', '/v1/agents/demo/computer', { json: { action: 'type', text: 'hunter2' } });
+  const { event, data } = await until('the action', () => s.events[0]);
+  s.close();
+  assert.equal(event, 'action');
+  assert.deepEqual([data.agent, data.source, data.by, data.action, data.params], ['demo', 'computer/anthropic', 'tok_admin-token', 'type', { text_length: 7 }]);
+  assert.ok(data.error && data.time > 1.7e15 && data.duration_ms >= 0, JSON.stringify(data));
+});
+
+test('the action log while berthd is away: kept for it, and what is too much is counted', async () => {
+  const counts = async () => {
+    const { text } = await w.get('/metrics');
+    return ['actions', 'actions_lost'].map((n) => Number(new RegExp(`^berth_gateway_${n}_total (\\d+)$`, 'm').exec(text)[1]));
+  };
+  const [done, lost] = await counts();
+  const wait = (duration) => ({ action: 'wait', duration });
+  const many = Array.from({ length: 6 }, (_, i) => w.request('POST', '/v1/agents/demo/computer?screenshot=never',
+    { json: [wait(i ? 0 : 1), ...Array.from({ length: 199 }, () => wait(0))] }));
+  await sleep(400);
+  await w.stopDaemon();
+  for (const r of await Promise.all(many)) assert.equal(r.status, 200, r.text);
+  await w.startDaemon();
+  await until('berthd', async () => (await w.get('/healthz')).json.daemon === 'up');
+  assert.deepEqual(await counts(), [done + 1200, lost + 200]);
+  await until('all of them', async () => (await w.get('/v1/agents/demo/log')).json?.entries?.at(-1)?.seq === 1000);
+  const { entries } = (await w.get('/v1/agents/demo/log?limit=2&after=1')).json;
+  assert.deepEqual(entries.map((e) => [e.seq, e.action, e.params]), [[2, 'wait', { ms: 0 }], [3, 'wait', { ms: 0 }]]);
+});
+
 test('64 clients on one agent, then 429', async () => {
   const streams = Array.from({ length: 64 }, () => follow('/v1/agents/demo/events'));
   await until('all', () => streams.every((s) => s.status === 200));
