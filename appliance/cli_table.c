@@ -272,9 +272,16 @@ const struct cli_command cli_commands[] = {
 			"berth policy demo log --denied", "berth policy demo why example.com:22"},
 		false, cli_policy},
 
-	{"log", "History", "what happened to one agent", NULL, {AGENT_ARG},
+	{"log", "History", "what happened to one agent, and what models did in its browser",
+		"Each action of a model (computer use, MCP) is a line with its time, what it was, "
+		"where, the address of the page, how long it took, and where it came from; a "
+		"failure says why. What was typed is told by its length, and addresses without "
+		"what is behind ? or #.\n\n"
+		"With --json: {events, actions}; with --follow too, one object a line, an event "
+		"with the member `type` or an action with the member `action`.",
+		{AGENT_ARG},
 		{{"follow", 'f', NULL, "go on as it happens"},
-			{"limit", 'n', "N", "the last N events (default 100)"}},
+			{"limit", 'n', "N", "the last N lines (default 100)"}},
 		{"berth log demo --follow"}, false, cli_log},
 	{"events", "History", "what happened to the appliance and all agents", NULL, {{NULL}},
 		{{"follow", 'f', NULL, "go on as it happens"},

@@ -464,6 +464,13 @@ ssize_t http_read(struct http_stream *s, void *data, size_t n, struct err *err)
 	return (ssize_t)n;
 }
 
+int http_ready(struct http_stream *s, struct err *err)
+{
+	int r = turn(s, err);
+
+	return r < 0 ? r : s->in.len > 0 || s->done;
+}
+
 int64_t http_length(const struct http_stream *s)
 {
 	curl_off_t n = -1;

@@ -53,6 +53,8 @@ int http_write(struct http_stream *s, const void *data, size_t n, struct err *er
 int http_answer(struct http_stream *s, struct err *err);
 /* Bytes of the answer's body, 0 at its end, negative when it broke off. After http_answer. */
 ssize_t http_read(struct http_stream *s, void *data, size_t n, struct err *err);
+/* 1: http_read would not wait; 0: it would. After http_answer. */
+int http_ready(struct http_stream *s, struct err *err);
 /* Content-Length of the answer, -1 if it did not say. */
 int64_t http_length(const struct http_stream *s);
 /* "text/event-stream" and the like, without parameters; "" if it did not say. */
@@ -70,6 +72,13 @@ int http_call(struct http_client *c, const struct http_request *rq, cJSON **ret,
  */
 typedef int http_event_fn(void *data, const char *event, const cJSON *json, struct err *err);
 int http_events(struct http_stream *s, http_event_fn *fn, void *data, struct err *err);
+/* The same for who reads several streams in turn: what is there, without waiting. 0: there may come
+ * more; -EPIPE at the end of the stream. e is the caller's, one for each stream. */
+struct http_events;
+struct http_events *http_events_new(void);
+void http_events_free(struct http_events *e);
+int http_events_ready(struct http_events *e, struct http_stream *s, http_event_fn *fn, void *data,
+	struct err *err);
 
 /*
  * A connection to the gateway on which the caller speaks a protocol of its own (WebSocket).

@@ -7,12 +7,12 @@
 #include <string.h>
 
 /* One event as its lines come in; both buffers are bounded. */
-struct event {
+struct http_events {
 	char name[40];
 	struct buf line, data;
 };
 
-static int give(struct event *e, http_event_fn *fn, void *data, struct err *err)
+static int give(struct http_events *e, http_event_fn *fn, void *data, struct err *err)
 {
 	cJSON *v;
 	int r = 0;
@@ -32,7 +32,7 @@ static int give(struct event *e, http_event_fn *fn, void *data, struct err *err)
 	return r;
 }
 
-static int take_line(struct event *e, http_event_fn *fn, void *data, struct err *err)
+static int take_line(struct http_events *e, http_event_fn *fn, void *data, struct err *err)
 {
 	char *line = (char *)buf_str(&e->line), *value = strchr(line, ':');
 	int r = 0;
@@ -54,8 +54,8 @@ static int take_line(struct event *e, http_event_fn *fn, void *data, struct err 
 	return r;
 }
 
-static int take_bytes(
-	struct event *e, const char *p, size_t n, http_event_fn *fn, void *data, struct err *err)
+static int take_bytes(struct http_events *e, const char *p, size_t n, http_event_fn *fn, void *data,
+	struct err *err)
 {
 	int r = 0;
 
@@ -69,18 +69,51 @@ static int take_bytes(
 	return r;
 }
 
+struct http_events *http_events_new(void)
+{
+	struct http_events *e = xcalloc(1, sizeof(*e));
+
+	buf_init(&e->line, HTTP_EVENT_MAX);
+	buf_init(&e->data, HTTP_EVENT_MAX);
+	return e;
+}
+
+void http_events_free(struct http_events *e)
+{
+	if (!e)
+		return;
+	buf_done(&e->line);
+	buf_done(&e->data);
+	free(e);
+}
+
 int http_events(struct http_stream *s, http_event_fn *fn, void *data, struct err *err)
 {
-	struct event e = {.name = ""};
+	struct http_events *e = http_events_new();
 	char piece[8192];
 	ssize_t n;
 	int r = 0;
 
-	buf_init(&e.line, HTTP_EVENT_MAX);
-	buf_init(&e.data, HTTP_EVENT_MAX);
 	while (r == 0 && (n = http_read(s, piece, sizeof(piece), err)) != 0)
-		r = n < 0 ? (int)n : take_bytes(&e, piece, (size_t)n, fn, data, err);
-	buf_done(&e.line);
-	buf_done(&e.data);
+		r = n < 0 ? (int)n : take_bytes(e, piece, (size_t)n, fn, data, err);
+	http_events_free(e);
+	return r;
+}
+
+int http_events_ready(struct http_events *e, struct http_stream *s, http_event_fn *fn, void *data,
+	struct err *err)
+{
+	char piece[8192];
+	ssize_t n;
+	int r;
+
+	while ((r = http_ready(s, err)) == 1) {
+		n = http_read(s, piece, sizeof(piece), err);
+		if (n == 0)
+			return err_set(err, EPIPE, "the gateway ended the stream");
+		r = n < 0 ? (int)n : take_bytes(e, piece, (size_t)n, fn, data, err);
+		if (r != 0)
+			return r;
+	}
 	return r;
 }

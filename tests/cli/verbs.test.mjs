@@ -13,6 +13,9 @@ const demo = {
 };
 const event = { seq: 1, time: '2026-10-01T12:00:00.000Z', type: 'agent.running', agent: 'demo', detail: 'up\nnow', by: 'local' };
 
+const action = { seq: 3, time: '2026-10-01T12:00:01.000Z', source: 'mcp/browser_click', by: 'tok_a', action: 'click',
+	params: { ref: 'e7', at: [1, 2] }, ok: false, error: 'it is covered', duration_ms: 31, url: 'https://a.example/x' };
+
 const snapshot = { id: 'sn_aaaaaaaaaaaaaaaa', tag: 'first', agent: 'demo', agent_id: demo.id, parent: null, created_at: new Date(Date.now() - 9 * 86400e3).toISOString(),
 	memory: true, pause_ms: 23, memory_bytes: 40 * 2 ** 20, own_bytes: 45 * 2 ** 20 };
 const asleep = { ...demo, state: 'suspended', browser: 'down', memory_bytes: 0 };
@@ -125,8 +128,10 @@ const cases = [
 		{ 'GET /v1/agents/demo/policy/log?limit=5&verdict=deny': { entries: [{ time: 'T', name: 'x.y', port: 443, protocol: 'tcp',
 			verdict: 'deny', reason: 'no rule', count: 3 }] } }, ['GET /v1/agents/demo/policy/log?limit=5&verdict=deny', null],
 		/\nT +deny +x\.y:443 +tcp +3 +no rule\n$/, { entries: [{ time: 'T', name: 'x.y', port: 443, protocol: 'tcp', verdict: 'deny', reason: 'no rule', count: 3 }] }],
-	[['log', 'demo', '--limit', '7'], { 'GET /v1/agents/demo/events?follow=0&limit=7': { events: [event] } },
-		['GET /v1/agents/demo/events?follow=0&limit=7', null], /agent\.running +demo +up\?now +\(by local\)\n$/, { events: [event] }],
+	[['log', 'demo', '--limit', '7'], { 'GET /v1/agents/demo/events?follow=0&limit=7': { events: [event] }, 'GET /v1/agents/demo/log?limit=7': { entries: [action] } },
+		['GET /v1/agents/demo/events?follow=0&limit=7', null], new RegExp('^.*agent\\.running +demo +up\\?now +\\(by local\\)\n2026-10-01T12:00:01.000Z  click +demo' +
+			'  ref=e7  at=\\[1,2\\]  https://a.example/x  FAILED: it is covered  31 ms  \\(mcp/browser_click by tok_a\\)\n$'),
+		{ events: [event], actions: [action] }],
 	[['events'], { 'GET /v1/events?follow=0&limit=100': { events: [event] } }, ['GET /v1/events?follow=0&limit=100', null],
 		/agent\.running/, { events: [event] }],
 	[['image', 'ls'], { 'GET /v1/images': { images: [{ id: 'abc', flavor: 'headless-shell', size: 7e8, packages: 300, default: true }] } },
@@ -221,6 +226,30 @@ test('following gives events as they come', async (t) => {
 	assert.deepEqual(r.out.trim().split('\n').map((l) => JSON.parse(l).seq), [1, 2]);
 	assert.match(r.err, /ended the stream/);
 	assert.equal(r.status, 1);
+});
+
+test('the log: the last lines of events and actions, and both as they come', async (t) => {
+	const later = { ...event, seq: 2, time: '2026-10-01T12:00:02.000Z', type: 'agent.stopped' };
+	const first = { 'GET /v1/agents/demo/log?limit=2': { entries: [action] }, 'GET /v1/agents/demo/events?follow=0&limit=2': { events: [event, later] } };
+	const kinds = (r) => r.out.trim().split('\n').map((l) => l.split(/ +/)[1]);
+	assert.deepEqual(kinds(await ask(t, ['log', 'demo', '-n', '2'], first)), ['click', 'agent.stopped']);
+	const sse = (ms, ...list) => (req, res) => {
+		res.writeHead(200, { 'Content-Type': 'text/event-stream' });
+		for (const [name, data] of list)
+			res.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
+		if (ms)
+			setTimeout(() => res.end(), ms);
+	};
+	const r = await ask(t, ['log', 'demo', '-n', '2', '-f', '--json'], { ...first,
+		'GET /v1/agents/demo/events?follow=1&after=2': sse(1500, ['agent.failed', { ...event, seq: 4, type: 'agent.failed' }]),
+		'GET /v1/agents/demo/log?follow=1&after=3': sse(0, ['action', { ...action, seq: 5, action: 'type' }]) });
+	const lines = r.out.trim().split('\n').map((l) => JSON.parse(l));
+	assert.deepEqual(lines.slice(0, 2).map((l) => l.action ?? l.type), ['click', 'agent.stopped']);
+	assert.deepEqual(lines.slice(2).map((l) => l.action ?? l.type).sort(), ['agent.failed', 'type']);
+	assert.match(r.err, /ended the stream/);
+	const gone = await ask(t, ['log', 'demo', '-n', '2', '-f'], { ...first, 'GET /v1/agents/demo/events?follow=1&after=2': sse(0),
+		'GET /v1/agents/demo/log?follow=1&after=3': sse(0, ['error', { type: 'agent-not-found', status: 404, detail: 'there is no agent' }]) });
+	assert.deepEqual([gone.status, gone.err], [1, 'berth: there is no agent\n']);
 });
 
 test('errors: the problem, its way out, or at least the status', async (t) => {
