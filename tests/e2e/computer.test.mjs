@@ -73,6 +73,12 @@ test('Anthropic: one action at a time', { timeout: 300000 * SLOW }, async () => 
   await act({ action: 'type', text: PASSWORD });
   await act({ action: 'key', text: 'Return' });
   assert.equal(await account('one'), 'ada');
+  const log = await a.json('log', 'one');
+  assert.deepEqual(log.actions.map((e) => [e.source, e.action, e.ok]), ['screenshot', 'click', 'type', 'key', 'type', 'key'].map((n) => ['computer/anthropic', n, true]));
+  assert.deepEqual(log.actions.slice(4).map((e) => e.params), [{ text_length: PASSWORD.length }, { keys: 'Enter' }]);
+  assert.ok(log.actions.every((e) => e.url.startsWith(`${SHOP}/`) && e.duration_ms >= 0 && e.time) && log.events.length > 0);
+  assert.ok(!JSON.stringify(log).includes(PASSWORD));
+  assert.match((await a.cli('log', 'one')).stdout.toString(), /\n\S+ +type +one  text_length=\d+/);
 });
 
 test('OpenAI: a list of actions, the agent asleep before', { timeout: 300000 * SLOW }, async () => {
@@ -115,6 +121,8 @@ test('Gemini: in a fork, the browser killed before', { timeout: 400000 * SLOW },
   const last = await call('type_text_at', { ...point(at.password), text: PASSWORD, press_enter: true });
   assert.match(last.response.url, /^https:\/\/shop\.test\//);
   assert.equal(await account('two'), 'alan');
+  // Its log is its own.
+  assert.deepEqual([...new Set((await a.json('log', 'two')).actions.map((e) => e.source))], ['computer/gemini']);
   // The cookie of the fork is the fork's.
   assert.equal(await driven('one', (page) => page.goto(`${SHOP}/account`).then(() => page.textContent('#who'))), 'grace');
 });
