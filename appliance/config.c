@@ -213,6 +213,8 @@ static const struct key keys[] = {
 		"1: new agents begin from a machine kept warm for their image and size"},
 	{"agent", "idle_suspend", AT(idle_suspend_s), parse_idle, 0, 30 * 86400, "0",
 		"seconds without a request after which a new agent is suspended; 0: never"},
+	{"agent", "log_pictures", AT(log_pictures), parse_number, 0, 1, "1",
+		"1: the action log keeps small pictures of what models saw; 0: it does not"},
 	{"agent", "stop_timeout", AT(stop_timeout_s), parse_number, 1, 600, "20",
 		"seconds a guest gets to power off"},
 	{"agent", "browser_timeout", AT(browser_timeout_s), parse_number, 1, 600, "60",

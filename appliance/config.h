@@ -24,6 +24,7 @@ struct config {
 	unsigned idle_suspend_s;             /* of a new agent that does not say; 0 never */
 	unsigned memory_reserve_mib;         /* of the host's memory that no start may touch */
 	unsigned warm;                       /* new agents begin from a warm template */
+	unsigned log_pictures;               /* small pictures go to the action log */
 	unsigned stop_timeout_s;             /* for a guest to power off before QEMU is killed */
 	unsigned browser_timeout_s; /* for the browser to come up before a start is called done */
 	/* Not public, and yet agents may reach them by name: "10.1.0.0/16", "" ends the list. */

@@ -112,7 +112,14 @@ static const struct json_member args_events_unsubscribe[] = {
 	{"id", JSON_INTEGER, true, 0, INT64_C(1) << 52}};
 
 static const struct json_member args_actions_add[] = {
-	{"entries", JSON_ARRAY, true, 1, ACTIONS_BATCH_MAX}};
+	{"entries", JSON_ARRAY, true, 0, ACTIONS_BATCH_MAX},
+	{"pictures", JSON_ARRAY, false, 0, ACTIONS_BATCH_MAX},
+};
+static const struct json_member args_actions_picture[] = {
+	AGENT,
+	{"seq", JSON_INTEGER, true, 1, INT64_C(1) << 52},
+	{"which", JSON_STRING, true, 5, 6},
+};
 static const struct json_member args_actions_list[] = {
 	AGENT,
 	{"limit", JSON_INTEGER, false, 1, ACTIONS_LIST_MAX},
@@ -162,6 +169,7 @@ static const struct op table[] = {
 	{"events.unsubscribe", false, WITH(args_events_unsubscribe), op_events_unsubscribe},
 	{"actions.add", false, WITH(args_actions_add), op_actions_add},
 	{"actions.list", false, WITH(args_actions_list), op_actions_list},
+	{"actions.picture", false, WITH(args_actions_picture), op_actions_picture},
 };
 
 const struct op *ops_table(size_t *ret_n)

@@ -50,6 +50,7 @@ void op_policy_preset(struct daemon *d, struct request *r);
 /* ops_action.c */
 void op_actions_add(struct daemon *d, struct request *r);
 void op_actions_list(struct daemon *d, struct request *r);
+void op_actions_picture(struct daemon *d, struct request *r);
 /* ops_token.c */
 void op_token_check(struct daemon *d, struct request *r);
 void op_token_create(struct daemon *d, struct request *r);

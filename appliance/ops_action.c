@@ -7,19 +7,25 @@
 #include <string.h>
 
 #define PARAMS_MAX 2048
+#define PICTURE_MAX 65536 /* in base64 */
 
 /* An entry of actions.add. The gateway reads what guests and clients say: believe no more than the
  * shape. */
 static const struct json_member members[] = {
 	{"agent", JSON_STRING, true, 1, 64},
 	{"time", JSON_INTEGER, true, 1, INT64_C(1) << 52}, /* Unix us */
-	{"source", JSON_STRING, true, 1, 64},
-	{"by", JSON_STRING, false, 0, CONTROL_BY_MAX},
-	{"action", JSON_STRING, true, 1, 32},
-	{"params", JSON_OBJECT, true, 0, 0},
-	{"error", JSON_STRING, false, 0, 300},
-	{"url", JSON_STRING, false, 0, 1024},
+	{"source", JSON_STRING, true, 1, 64}, {"by", JSON_STRING, false, 0, CONTROL_BY_MAX},
+	{"action", JSON_STRING, true, 1, 32}, {"params", JSON_OBJECT, true, 0, 0},
+	{"error", JSON_STRING, false, 0, 300}, {"url", JSON_STRING, false, 0, 1024},
 	{"duration_ms", JSON_INTEGER, true, 0, INT64_C(1) << 52},
+	{"before", JSON_INTEGER, false, 0, INT64_C(1) << 52}, /* a picture's id */
+};
+
+static const struct json_member picture_members[] = {
+	{"agent", JSON_STRING, true, 1, 64},
+	{"id", JSON_INTEGER, true, 1, INT64_C(1) << 52},  /* Unix us, when it was taken */
+	{"of", JSON_INTEGER, false, 0, INT64_C(1) << 52}, /* `time` of the action before it */
+	{"jpeg", JSON_STRING, true, 4, PICTURE_MAX},
 };
 
 struct adding {
@@ -51,6 +57,7 @@ static int add_entry(struct adding *g, const cJSON *e, struct err *err)
 		.params = params && strlen(params) <= PARAMS_MAX ? params : "{}",
 		.error = json_str(e, "error", ""),
 		.url = json_str(e, "url", ""),
+		.before = json_int(e, "before", 0),
 	};
 	int r = 0;
 
@@ -63,21 +70,50 @@ static int add_entry(struct adding *g, const cJSON *e, struct err *err)
 	return r < 0 ? r : 0;
 }
 
-static int add_all(struct adding *g, const cJSON *entries, struct err *err)
+static int add_picture(struct adding *g, const cJSON *e, struct err *err)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789+/=";
+	struct agent *a = agents_find(g->d->agents, json_str(e, "agent", ""), NULL);
+	const char *jpeg = json_str(e, "jpeg", "");
+	int64_t id = json_int(e, "id", 0);
+
+	if (!a || id * 1000 < agent_record(a)->created_at || jpeg[strspn(jpeg, letters)] ||
+		!g->d->config.log_pictures)
+		return 0;
+	note_touched(g, agent_record(a)->id);
+	return store_action_picture(
+		g->d->store, agent_record(a)->id, id, json_int(e, "of", 0) * 1000, jpeg, err);
+}
+
+/* Each of a list that has the right shape. */
+static int add_each(struct adding *g, const cJSON *list, const struct json_member *m, size_t n,
+	int (*add)(struct adding *g, const cJSON *e, struct err *err), struct err *err)
 {
 	struct err wrong;
 	const cJSON *e;
+	int r = 0;
+
+	cJSON_ArrayForEach (e, list) {
+		if (!cJSON_IsObject(e) || json_check(e, m, n, &wrong) < 0)
+			log_warning("an action of the gateway is refused: %s",
+				cJSON_IsObject(e) ? wrong.msg : "it is no object");
+		else if (r == 0)
+			r = add(g, e, err);
+	}
+	return r;
+}
+
+static int add_all(struct adding *g, const cJSON *args, struct err *err)
+{
 	int r = store_begin(g->d->store, err);
 
 	if (r < 0)
 		return r;
-	cJSON_ArrayForEach (e, entries) {
-		if (!cJSON_IsObject(e) || json_check(e, members, ARRAY_SIZE(members), &wrong) < 0)
-			log_warning("an action of the gateway is refused: %s",
-				cJSON_IsObject(e) ? wrong.msg : "it is no object");
-		else if (r == 0)
-			r = add_entry(g, e, err);
-	}
+	r = add_each(g, json_get(args, "entries"), members, ARRAY_SIZE(members), add_entry, err);
+	if (r == 0)
+		r = add_each(g, json_get(args, "pictures"), picture_members,
+			ARRAY_SIZE(picture_members), add_picture, err);
 	for (size_t i = 0; i < g->n_touched && r == 0; i++)
 		r = store_actions_trim(g->d->store, g->touched[i], err);
 	if (r == 0)
@@ -94,7 +130,7 @@ void op_actions_add(struct daemon *d, struct request *r)
 	cJSON *o;
 
 	events_flush(d->events); /* it writes in a transaction of its own */
-	if (add_all(&g, json_get(request_args(r), "entries"), &err) < 0) {
+	if (add_all(&g, request_args(r), &err) < 0) {
 		request_fail(r, &err);
 		return;
 	}
@@ -113,7 +149,7 @@ static void add_text_or_null(cJSON *o, const char *name, const char *text)
 
 static void list_entry(void *data, const struct action_record *a)
 {
-	cJSON *o = cJSON_CreateObject(), *params = cJSON_Parse(a->params);
+	cJSON *o = cJSON_CreateObject(), *params = cJSON_Parse(a->params), *pictures;
 
 	cJSON_AddNumberToObject(o, "seq", (double)a->seq);
 	json_add_time(o, "time", a->time);
@@ -125,6 +161,11 @@ static void list_entry(void *data, const struct action_record *a)
 	add_text_or_null(o, "error", a->error);
 	cJSON_AddNumberToObject(o, "duration_ms", (double)a->duration_ms);
 	add_text_or_null(o, "url", a->url);
+	pictures = cJSON_AddArrayToObject(o, "pictures");
+	if (a->before)
+		cJSON_AddItemToArray(pictures, cJSON_CreateString("before"));
+	if (a->after)
+		cJSON_AddItemToArray(pictures, cJSON_CreateString("after"));
 	cJSON_AddItemToArray(data, o);
 }
 
@@ -149,4 +190,31 @@ void op_actions_list(struct daemon *d, struct request *r)
 	}
 	cJSON_Delete(o);
 	request_fail(r, &err);
+}
+
+void op_actions_picture(struct daemon *d, struct request *r)
+{
+	const cJSON *args = request_args(r);
+	const char *which = json_str(args, "which", "");
+	struct agent *a = op_agent(d, r);
+	AUTOFREE char *jpeg = NULL;
+	struct err err;
+	cJSON *o;
+	int code;
+
+	if (!a)
+		return;
+	code = store_action_picture_get(d->store, agent_record(a)->id, json_int(args, "seq", 0),
+		streq(which, "before"), &jpeg, &err);
+	if (code == 0 && (!jpeg || (!streq(which, "before") && !streq(which, "after")))) {
+		code = err_set(&err, ENOENT, "there is no such picture");
+		err_type(&err, 404, "not-found");
+	}
+	if (code < 0) {
+		request_fail(r, &err);
+		return;
+	}
+	o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "jpeg", jpeg);
+	request_ok(r, o, -1);
 }

@@ -80,6 +80,12 @@ static const char *const migrations[] = {
 	" error TEXT NOT NULL, url TEXT NOT NULL, duration_ms INTEGER NOT NULL,"
 	" bytes INTEGER NOT NULL, UNIQUE (agent, time)) STRICT;"
 	"CREATE INDEX actions_agent ON actions (agent, seq, bytes);",
+	"ALTER TABLE actions ADD COLUMN before INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE actions ADD COLUMN after INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE pictures (agent TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
+	" id INTEGER NOT NULL, bytes INTEGER NOT NULL, jpeg TEXT NOT NULL,"
+	" PRIMARY KEY (agent, id)) STRICT;"
+	"CREATE INDEX pictures_agent ON pictures (agent, id, bytes);",
 };
 
 int sql_error(struct store *s, struct err *err, const char *what)

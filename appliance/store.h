@@ -15,7 +15,8 @@
 #define STORE_EVENTS_MAX 20000
 #define STORE_EGRESS_MAX 2000 /* entries kept per agent */
 #define STORE_ACTIONS_MAX 10000
-#define STORE_ACTIONS_BYTES (8 << 20) /* of their texts, per agent */
+#define STORE_ACTIONS_BYTES (8 << 20)   /* of their texts, per agent */
+#define STORE_PICTURES_BYTES (16 << 20) /* of their pictures in base64, per agent */
 #define STORE_HASH_LEN 32
 
 struct store;
@@ -168,13 +169,24 @@ struct action_record {
 	int64_t time /* Unix ns, when it began */, duration_ms;
 	const char *source, *by, *action, *error, *url; /* "" where there is none */
 	const char *params;                             /* a JSON object */
+	/* Pictures of the page, by their id; 0: none, from store_actions also when they are gone.
+	 */
+	int64_t before, after;
 };
 
 /* Adds one, unless the agent has one that began in the same moment: a report that comes twice. 1 it
  * was added, 0 not. */
 int store_action_add(
 	struct store *s, const char *agent, const struct action_record *a, struct err *err);
-/* Forgets the oldest of an agent's over STORE_ACTIONS_MAX or STORE_ACTIONS_BYTES. */
+/* A picture (JPEG in base64) under an id that grows with time: the one after the action that began
+ * at `of` (Unix ns; 0: of none). One that is there already stays. */
+int store_action_picture(struct store *s, const char *agent, int64_t id, int64_t of,
+	const char *jpeg, struct err *err);
+/* The one before or after an action. *ret is the caller's; NULL when there is none. */
+int store_action_picture_get(
+	struct store *s, const char *agent, int64_t seq, bool before, char **ret, struct err *err);
+/* Forgets the oldest of an agent's over STORE_ACTIONS_MAX or STORE_ACTIONS_BYTES, and pictures
+ * over STORE_PICTURES_BYTES. */
 int store_actions_trim(struct store *s, const char *agent, struct err *err);
 /* Oldest first: the first `limit` of those with seq > after, or with after 0 the last `limit` of
  * all. */

@@ -18,10 +18,38 @@ int store_action_add(
 {
 	return sql_run(s, err,
 		"INSERT INTO actions (agent, time, source, by, action, params, error, url, "
-		"duration_ms, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+		"duration_ms, bytes, before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 		" ON CONFLICT (agent, time) DO NOTHING",
-		"sissssssii", agent, a->time, a->source, a->by, a->action, a->params, a->error,
-		a->url, a->duration_ms, bytes_of(a));
+		"sissssssiii", agent, a->time, a->source, a->by, a->action, a->params, a->error,
+		a->url, a->duration_ms, bytes_of(a), a->before);
+}
+
+int store_action_picture(struct store *s, const char *agent, int64_t id, int64_t of,
+	const char *jpeg, struct err *err)
+{
+	int r = sql_run(s, err,
+		"INSERT INTO pictures (agent, id, bytes, jpeg) VALUES (?, ?, ?, ?)"
+		" ON CONFLICT (agent, id) DO NOTHING",
+		"siis", agent, id, (int64_t)strlen(jpeg), jpeg);
+
+	if (r > 0 && of)
+		r = sql_run(s, err, "UPDATE actions SET after = ? WHERE agent = ? AND time = ?",
+			"isi", id, agent, of);
+	return r < 0 ? r : 0;
+}
+
+int store_action_picture_get(
+	struct store *s, const char *agent, int64_t seq, bool before, char **ret, struct err *err)
+{
+	const char *sql = before ? "SELECT jpeg FROM pictures WHERE agent = ?1 AND id ="
+				   " (SELECT before FROM actions WHERE agent = ?1 AND seq = ?2)"
+				 : "SELECT jpeg FROM pictures WHERE agent = ?1 AND id ="
+				   " (SELECT after FROM actions WHERE agent = ?1 AND seq = ?2)";
+	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, sql, "si", agent, seq);
+	int r = st ? sql_step(s, st, err) : -EIO;
+
+	*ret = r == 1 ? xstrdup(sql_text(st, 0)) : NULL;
+	return r < 0 ? r : 0;
 }
 
 int store_actions_trim(struct store *s, const char *agent, struct err *err)
@@ -33,6 +61,12 @@ int store_actions_trim(struct store *s, const char *agent, struct err *err)
 		" WHERE total > ?2 OR n > ?3)",
 		"sii", agent, (int64_t)STORE_ACTIONS_BYTES, (int64_t)STORE_ACTIONS_MAX);
 
+	if (r >= 0)
+		r = sql_run(s, err,
+			"DELETE FROM pictures WHERE agent = ?1 AND id <= (SELECT MAX(id) FROM"
+			" (SELECT id, SUM(bytes) OVER (ORDER BY id DESC) AS total"
+			" FROM pictures WHERE agent = ?1) WHERE total > ?2)",
+			"si", agent, (int64_t)STORE_PICTURES_BYTES);
 	return r < 0 ? r : 0;
 }
 
@@ -49,21 +83,28 @@ static void give_action(
 		.error = sql_text(st, 6),
 		.url = sql_text(st, 7),
 		.duration_ms = sqlite3_column_int64(st, 8),
+		.before = sqlite3_column_int64(st, 9),
+		.after = sqlite3_column_int64(st, 10),
 	};
 
 	fn(data, &a);
 }
 
-#define COLUMNS "seq, time, source, by, action, params, error, url, duration_ms"
+/* Pictures may be gone before their actions. */
+#define PICTURE(which) \
+	"COALESCE((SELECT id FROM pictures p WHERE p.agent = ?1 AND p.id = a." which "), 0)"
+#define COLUMNS                                                              \
+	"a.seq, a.time, a.source, a.by, a.action, a.params, a.error, a.url," \
+	" a.duration_ms, " PICTURE("before") ", " PICTURE("after")
 
 int store_actions(struct store *s, const struct action_query *q,
 	void (*fn)(void *data, const struct action_record *a), void *data, struct err *err)
 {
-	const char *sql = q->after ? "SELECT " COLUMNS " FROM actions WHERE agent = ?1 AND seq > ?2"
-				     " ORDER BY seq LIMIT ?3"
+	const char *sql = q->after ? "SELECT " COLUMNS " FROM actions a WHERE a.agent = ?1"
+				     " AND a.seq > ?2 ORDER BY a.seq LIMIT ?3"
 				   : "SELECT * FROM (SELECT " COLUMNS
-				     " FROM actions WHERE agent = ?1"
-				     " AND seq > ?2 ORDER BY seq DESC LIMIT ?3) ORDER BY seq";
+				     " FROM actions a WHERE a.agent = ?1 AND a.seq > ?2"
+				     " ORDER BY a.seq DESC LIMIT ?3) ORDER BY 1";
 	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, sql, "siu", q->agent, q->after, q->limit);
 	int r = st ? 1 : -EIO;
 

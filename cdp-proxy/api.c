@@ -132,6 +132,8 @@ static const struct route routes[] = {
 		.summary = "MCP: the browser's tools for a model, over Streamable HTTP"},
 	{"GET", AGENT "/log", ROLE_VIEWER, 0, actions_serve, .op = "actions.list",
 		.summary = "What models did in an agent's browser"},
+	{"GET", AGENT "/log/{id}/picture", ROLE_VIEWER, 0, action_picture_serve,
+		.op = "actions.picture", .summary = "What it looked like before or after that"},
 	{"POST", AGENT "/port", ROLE_ADMIN, ROUTE_JSON, port_open_serve,
 		.summary = "Open a loopback port with plain CDP"},
 	{"DELETE", AGENT "/port", ROLE_ADMIN, 0, port_close_serve, .summary = "Close that port"},

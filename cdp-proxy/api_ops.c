@@ -3,6 +3,7 @@
 #include "api_ops.h"
 #include "action_log.h"
 #include "api.h"
+#include "base64.h"
 #include "json.h"
 #include "problem.h"
 #include "sse.h"
@@ -290,6 +291,76 @@ static void follow_log(struct gateway *gw, struct http_conn *c, const struct rou
 	sse_begin(c);
 	uv_timer_start(&f->timer, on_follow_timer, 0, 0);
 }
+
+/* ---- A picture of the action log ---- */
+
+/* Owned by its connection. */
+struct fetching {
+	struct http_conn *c;
+	struct daemon_request *request;
+};
+
+static void on_fetching_close(void *data)
+{
+	struct fetching *f = data;
+
+	if (f->request)
+		gateway_cancel(f->request);
+	free(f);
+}
+
+static void on_jpeg(void *data, const cJSON *ok, const struct err *err)
+{
+	struct fetching *f = data;
+	const char *text = json_str(ok, "jpeg", "");
+	AUTOFREE uint8_t *bytes = xmalloc(strlen(text) + 1);
+	long long n = base64_decode(text, strlen(text), bytes);
+	struct err odd;
+
+	f->request = NULL;
+	if (!err && n <= 0) {
+		problem(&odd, 500, "internal", "what the log holds is no picture");
+		err = &odd;
+	}
+	if (err)
+		http_reply_problem(f->c, err);
+	else
+		http_reply(f->c, 200, "image/jpeg", NULL, bytes, (size_t)n);
+}
+
+static const struct http_owner fetching_owner = {.on_close = on_fetching_close};
+
+void action_picture_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
+{
+	struct fetching *f;
+	struct err err;
+	char which[8];
+	uint64_t seq;
+	cJSON *args;
+
+	if (http_query(&m->target, "which", which, sizeof(which)) <= 0 ||
+		(!streq(which, "before") && !streq(which, "after"))) {
+		problem(&err, 400, "invalid-request", "'which' must be before or after");
+		http_reply_problem(c, &err);
+		return;
+	}
+	if (!parse_u64(m->rest, 1, SEQ_MAX, &seq)) {
+		problem(&err, 404, "not-found", "there is no such action");
+		http_reply_problem(c, &err);
+		return;
+	}
+	f = xcalloc(1, sizeof(*f));
+	f->c = c;
+	http_set_owner(c, &fetching_owner, f);
+	args = cJSON_CreateObject();
+	cJSON_AddStringToObject(args, "agent", m->agent);
+	cJSON_AddNumberToObject(args, "seq", (double)seq);
+	cJSON_AddStringToObject(args, "which", which);
+	action_log_flush(gw);
+	f->request = gateway_ask(gw, m->route->op, args, &m->who, on_jpeg, f);
+}
+
+/* ---- Logs that may be followed ---- */
 
 void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m)
 {

@@ -9,5 +9,6 @@ void agents_serve(struct gateway *gw, struct http_conn *c, const struct route_ma
 void policy_why_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
 void policy_log_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
 void actions_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
+void action_picture_serve(struct gateway *gw, struct http_conn *c, const struct route_match *m);
 
 #endif

@@ -333,7 +333,7 @@ static bool is_safe(const char *op)
 {
 	static const char *const ops[] = {"status", "token.check", "token.list", "agent.list",
 		"agent.get", "agent.connect", "policy.get", "policy.log", "image.list",
-		"events.list", "snapshot.list", "snapshot.get", "actions.list",
+		"events.list", "snapshot.list", "snapshot.get", "actions.list", "actions.picture",
 		"actions.add" /* what comes twice is added once */};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {

@@ -150,10 +150,28 @@ void executors_close(void)
 
 /* ---- Results ---- */
 
+static bool is_look(const struct action *a)
+{
+	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM || a->kind == ACTION_SNAPSHOT;
+}
+
+/* A picture of the whole view shows what came of the action before it, or of itself. */
+static void report_picture(struct executor *ex)
+{
+	const struct action *a = executor_action(ex);
+	const struct action_result *res = executor_result(ex);
+	int64_t id;
+
+	if (a->kind != ACTION_SCREENSHOT || a->ref || a->full_page || a->jpeg || !res->image)
+		return;
+	id = action_log_picture(ex->gw, ex->agent, ex->runs->told_us, res->image, res->image_len);
+	ex->picture = id ? id : ex->picture;
+}
+
 /* To the action log, unless nobody asked for it. failure: NULL when it was done. */
 static void report(struct executor *ex, const char *failure)
 {
-	const struct run *r = ex->runs;
+	struct run *r = ex->runs;
 	const struct tab *t = tabs_front(ex);
 	const struct action_told told = {
 		.agent = ex->agent,
@@ -163,10 +181,13 @@ static void report(struct executor *ex, const char *failure)
 		.duration_ms = now_ms() - r->action_started,
 		.failure = failure,
 		.url = t ? t->url : NULL,
+		.before = is_look(executor_action(ex)) ? 0 : ex->picture,
 	};
 
-	if (r->action_began_us && !told.action->after)
-		action_log_add(ex->gw, &told);
+	if (!r->action_began_us || told.action->after)
+		return;
+	action_log_add(ex->gw, &told);
+	r->told_us = told.began_us;
 }
 
 static void begin_action(struct executor *ex)
@@ -239,6 +260,7 @@ static void finish(struct executor *ex, const char *text)
 	res->title = xstrdup(t ? t->title : "");
 	res->dialog = modal_text(ex);
 	report(ex, !res->failed ? NULL : text ? text : "it failed");
+	report_picture(ex);
 	next_action(ex);
 }
 
@@ -418,11 +440,6 @@ static bool needs_view(const struct executor *ex, const struct action *a)
 		return false;
 	return a->kind != ACTION_NAVIGATE && a->kind != ACTION_BACK && a->kind != ACTION_FORWARD &&
 	       !modal_blocks(ex);
-}
-
-static bool is_look(const struct action *a)
-{
-	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM || a->kind == ACTION_SNAPSHOT;
 }
 
 void executor_advance(struct executor *ex)

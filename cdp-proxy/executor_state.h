@@ -123,6 +123,7 @@ struct executor {
 	struct tree *tree;
 	uint64_t last_tree; /* hash of the snapshot that was given last */
 	uint64_t tabs_made;
+	int64_t picture; /* of the page, the last one that went to the action log; 0: none */
 	char leaving[CDP_SESSION_MAX]; /* the tab that is being closed */
 	bool closing;
 };
@@ -140,6 +141,7 @@ struct run {
 	struct action_source from;
 	uint64_t action_started; /* the current action */
 	int64_t action_began_us; /* the same as the action log has it; 0: not begun */
+	int64_t told_us;         /* that of the last one that the log was told of */
 	run_done_fn *fn;
 	void *data;
 };

@@ -42,7 +42,7 @@ static const char *const crowd[] = {"bench-1", "bench-2", "bench-3", "bench-4"};
 static struct client clients[CLIENTS_MAX];
 static uint16_t cdp_port, guest_port;
 static int demo_port;
-static cJSON *events, *actions;
+static cJSON *events, *actions, *pictures;
 static int generation = 1;
 static bool asleep, refusing;
 static const char *unknown_token = "";
@@ -243,7 +243,29 @@ static void actions_add(struct client *c, double id, const cJSON *args)
 		cJSON_AddNumberToObject(copy, "seq", cJSON_GetArraySize(actions) + 1);
 		cJSON_AddItemToArray(actions, copy);
 	}
+	cJSON_ArrayForEach (e, json_get(args, "pictures")) {
+		cJSON_AddItemToArray(pictures, cJSON_Duplicate(e, true));
+	}
 	reply(c, id, "ok", cJSON_CreateObject(), -1);
+}
+
+static void actions_picture(struct client *c, double id, const cJSON *args)
+{
+	const cJSON *e = cJSON_GetArrayItem(actions, (int)json_int(args, "seq", 0) - 1), *p;
+	bool before = streq(json_str(args, "which", ""), "before");
+	int64_t want = json_int(e, before ? "before" : "time", -1);
+	cJSON *ok = NULL;
+
+	cJSON_ArrayForEach (p, pictures) {
+		if (ok || json_int(p, before ? "id" : "of", 0) != want)
+			continue;
+		ok = cJSON_CreateObject();
+		cJSON_AddStringToObject(ok, "jpeg", json_str(p, "jpeg", ""));
+	}
+	if (ok)
+		reply(c, id, "ok", ok, -1);
+	else
+		fail(c, id, 404, "not-found", "there is no such picture");
 }
 
 static void actions_list(struct client *c, double id, const cJSON *args)
@@ -318,6 +340,8 @@ static void on_message(void *data, cJSON *msg, int fd)
 		actions_add(c, id, args);
 	} else if (streq(op, "actions.list")) {
 		actions_list(c, id, args);
+	} else if (streq(op, "actions.picture")) {
+		actions_picture(c, id, args);
 	} else if (streq(op, "events.subscribe")) {
 		c->events_id = id;
 	} else if (!streq(op, "agent.stop")) { /* agent.stop is never answered */
@@ -447,6 +471,7 @@ int main(int argc, char **argv)
 		die("libsodium cannot start");
 	events = cJSON_CreateArray();
 	actions = cJSON_CreateArray();
+	pictures = cJSON_CreateArray();
 	listener = sock_listen_unix(argv[1], 0666, &err);
 	if (listener < 0)
 		die("%s", err.msg);

@@ -81,6 +81,33 @@ describe('the action log', { skip: noChromium }, () => {
     assert.deepEqual([list[4].by, list[4].url], ['tok_agent-token', `${url}/in`]);
   });
 
+  test('pictures: what the model saw, and what came of it, small', async () => {
+    const entries = async () => (await w.get(`/v1/agents/demo/log?after=${seq}`)).json.entries;
+    const picture = (e, which) => w.get(`/v1/agents/demo/log/${e.seq}/picture?which=${which}`, { token: 'viewer-token' });
+    const there = (e, which) => until(`the picture ${which}`, async () => { const r = await picture(e, which); return r.status === 200 && r; });
+    await post({ action: 'screenshot' });
+    const [shot] = await entries();
+    const seen = await there(shot, 'after');
+    assert.equal((await picture(shot, 'before')).status, 404);
+    await post({ action: 'left_click', coordinate: [100, 20] });
+    await until('the entry', async () => (await entries()).length === 2);
+    const click = (await entries())[1];
+    assert.deepEqual((await there(click, 'before')).bytes, seen.bytes);
+    const made = await there(click, 'after');
+    for (const r of [seen, made]) {
+      assert.equal(r.headers['content-type'], 'image/jpeg');
+      assert.deepEqual([...r.bytes.subarray(0, 2)], [0xff, 0xd8]);
+      const at = r.bytes.indexOf(Buffer.from([0xff, 0xc0])); // the frame's head: height and width
+      assert.equal(Math.max(r.bytes.readUInt16BE(at + 5), r.bytes.readUInt16BE(at + 7)), 320);
+      assert.ok(r.bytes.length < 49152, String(r.bytes.length));
+    }
+    // One that is only told, not drawn.
+    await post({ action: 'cursor_position' });
+    for (const [where, status] of [['1/picture', 400], ['1/picture?which=now', 400], ['x/picture?which=after', 404], ['99999/picture?which=after', 404]])
+      assert.equal((await w.get(`/v1/agents/demo/log/${where}`)).status, status, where);
+    await log();
+  });
+
   test('what fails, what is not begun, what nobody waits for any more', async () => {
     await post([{ action: 'key', text: SECRET }, { action: 'left_click', coordinate: [1, 1] }]);
     assert.equal((await call('browser_click', { ref: 'e99999' })).isError, true);

@@ -21,6 +21,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c.memory_mib, 1024);
 	assert_int_equal(c.cpus, 2);
 	assert_int_equal(c.disk_gib, 8);
+	assert_int_equal(c.log_pictures, 1);
 	assert_string_equal(c.on_crash, "restart");
 	assert_string_equal(c.hosts[0], "");
 }

@@ -485,9 +485,22 @@ static void test_actions(void **state)
 	assert_int_equal(add_action("gone", now, ""), 0);
 	assert_int_equal(add_action("a", now + 2, ",\"secret\":1"), 0);
 	want_ok("actions.add", "{\"entries\":[1]}");
-	want_error("actions.add", "{\"entries\":[]}", "invalid-request");
 	want_error("actions.list", "{\"agent\":\"a\",\"limit\":501}", "invalid-request");
 	want_error("actions.list", "{\"agent\":\"gone\"}", "agent-not-found");
+	{
+		AUTOFREE char *args = xasprintf("{\"entries\":[],\"pictures\":[{\"agent\":\"a\","
+						"\"id\":%lld,\"of\":%lld,\"jpeg\":\"/9j/\"},"
+						"{\"agent\":\"a\",\"id\":%lld,\"of\":%lld,"
+						"\"jpeg\":\"not base64\"}]}",
+			(long long)now + 5, (long long)now + 1, (long long)now + 6, (long long)now);
+
+		want_ok("actions.add", args);
+	}
+	want_ok("actions.picture", "{\"agent\":\"a\",\"seq\":2,\"which\":\"after\"}");
+	want_error(
+		"actions.picture", "{\"agent\":\"a\",\"seq\":2,\"which\":\"before\"}", "not-found");
+	want_error(
+		"actions.picture", "{\"agent\":\"a\",\"seq\":1,\"which\":\"after\"}", "not-found");
 	daemon_kill();
 	daemon_up();
 	{
@@ -498,11 +511,12 @@ static void test_actions(void **state)
 		assert_string_equal(first,
 			"{\"seq\":1,\"source\":\"computer/openai\",\"by\":null,"
 			"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"ok\":true,"
-			"\"error\":null,\"duration_ms\":5,\"url\":null}");
+			"\"error\":null,\"duration_ms\":5,\"url\":null,\"pictures\":[]}");
 		assert_string_equal(second,
 			"{\"seq\":2,\"source\":\"computer/openai\",\"by\":\"tok_a\","
 			"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"ok\":false,"
-			"\"error\":\"no\",\"duration_ms\":5,\"url\":\"u\"}");
+			"\"error\":\"no\",\"duration_ms\":5,\"url\":\"u\",\"pictures\":[\"after\"]"
+			"}");
 		assert_string_equal(none, "");
 	}
 	/* a fork's log is its own */
@@ -620,7 +634,7 @@ static void test_every_op_refuses_nonsense(void **state)
 
 	daemon_up();
 	table = ops_table(&n);
-	assert_int_equal(n, 41);
+	assert_int_equal(n, 42);
 	for (size_t i = 0; i < n; i++)
 		wrong_members(&table[i]);
 	want_error("no.such.op", NULL, "not-found");

@@ -61,7 +61,7 @@ static void test_new_and_again(void **state)
 	struct store *s = opened();
 	struct stat st;
 
-	assert_int_equal(number(s, "PRAGMA user_version"), 6);
+	assert_int_equal(number(s, "PRAGMA user_version"), 7);
 	assert_int_equal(number(s, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(number(s, "PRAGMA synchronous"), 2);
 	assert_int_equal(
@@ -307,6 +307,7 @@ static void test_rules_become_policies(void **state)
 		"INSERT INTO rules VALUES ('ag_r', 1, 'a.example'), ('ag_r', 0, 'b.example:443');"
 		"ALTER TABLE agents DROP COLUMN next_layers;"
 		"DROP TABLE policies; DROP TABLE usage; DROP TABLE actions; "
+		"DROP TABLE pictures; "
 		"PRAGMA user_version = 2";
 	struct store *s = opened();
 	struct agent_record r = record("r"), none = record("none");
@@ -551,6 +552,63 @@ static void test_actions_are_bounded(void **state)
 	store_close(s);
 }
 
+static void seen_pictures(void *data, const struct action_record *a)
+{
+	int64_t *ids = data;
+
+	ids[0] = a->before;
+	ids[1] = a->after;
+}
+
+static void check_pictures(
+	struct store *s, int64_t seq, const char *want_before, const char *want_after)
+{
+	for (int i = 0; i < 2; i++) {
+		AUTOFREE char *got = NULL;
+		const char *want = i ? want_before : want_after;
+
+		assert_int_equal(store_action_picture_get(s, "ag_r", seq, i, &got, NULL), 0);
+		if (want)
+			assert_string_equal(got, want);
+		else
+			assert_null(got);
+	}
+}
+
+static void test_pictures(void **state)
+{
+	struct store *s = opened();
+	struct agent_record r = record("r");
+	struct action_record a = action(5000, "{}");
+	int64_t ids[2];
+
+	assert_int_equal(store_agent_add(s, &r, NULL), 0);
+	assert_int_equal(store_action_picture(s, r.id, 4, 0, "before", NULL), 0);
+	a.before = 4;
+	assert_int_equal(store_action_add(s, r.id, &a, NULL), 1);
+	check_pictures(s, 1, "before", NULL);
+	assert_int_equal(store_action_picture(s, r.id, 6, 5000, "after", NULL), 0);
+	assert_int_equal(store_action_picture(s, r.id, 6, 5000, "twice", NULL), 0);
+	check_pictures(s, 1, "before", "after");
+	check_pictures(s, 2, NULL, NULL);
+	{
+		AUTOFREE char *large = xmalloc(STORE_PICTURES_BYTES);
+
+		memset(large, 'x', STORE_PICTURES_BYTES - 1);
+		large[STORE_PICTURES_BYTES - 7] = '\0'; /* room for "after" beside it */
+		assert_int_equal(store_action_picture(s, r.id, 7, 0, large, NULL), 0);
+		assert_int_equal(store_actions_trim(s, r.id, NULL), 0);
+	}
+	check_pictures(s, 1, NULL, "after");
+	assert_int_equal(store_actions(s, &(struct action_query){.agent = r.id, .limit = 1},
+				 seen_pictures, ids, NULL),
+		0);
+	assert_true(ids[0] == 0 && ids[1] == 6);
+	assert_int_equal(store_agent_remove(s, r.id, NULL), 0);
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM pictures"), 0);
+	store_close(s);
+}
+
 /* A database of the version before there was an action log. */
 static void test_actions_come_to_an_old_database(void **state)
 {
@@ -559,12 +617,13 @@ static void test_actions_come_to_an_old_database(void **state)
 	struct agent_record r = record("r");
 
 	assert_int_equal(store_agent_add(s, &r, NULL), 0);
-	assert_int_equal(sqlite3_exec(s->db, "DROP TABLE actions; PRAGMA user_version = 5", NULL,
-				 NULL, NULL),
+	assert_int_equal(sqlite3_exec(s->db,
+				 "DROP TABLE actions; DROP TABLE pictures; PRAGMA user_version = 5",
+				 NULL, NULL, NULL),
 		SQLITE_OK);
 	store_close(s);
 	s = opened();
-	assert_int_equal(number(s, "PRAGMA user_version"), 6);
+	assert_int_equal(number(s, "PRAGMA user_version"), 7);
 	assert_int_equal(number(s, "SELECT COUNT(*) FROM agents"), 1);
 	assert_int_equal(access(bak, F_OK), 0);
 	add_actions(s, r.id, 1, "{}");
@@ -649,6 +708,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_egress, each, after),
 		cmocka_unit_test_setup_teardown(test_actions, each, after),
 		cmocka_unit_test_setup_teardown(test_actions_are_bounded, each, after),
+		cmocka_unit_test_setup_teardown(test_pictures, each, after),
 		cmocka_unit_test_setup_teardown(test_actions_come_to_an_old_database, each, after),
 		cmocka_unit_test_setup_teardown(test_killed_in_the_middle, each, after),
 		cmocka_unit_test_setup_teardown(test_full_disk, each, after),
