@@ -1,4 +1,5 @@
 /* Computer-use requests: any JSON becomes a plan within its bounds, and every plan is answered. */
+#include "action_told.h"
 #include "api.h"
 #include "gesture.h"
 #include "util.h"
@@ -35,6 +36,22 @@ static void check_script(const struct script *s, const struct view *v)
 	}
 }
 
+/* What the action log gets is bounded, and text. */
+static void check_told(const struct action *a)
+{
+	cJSON *o = action_told_params(a);
+	char *text = cJSON_PrintUnformatted(o);
+	char url[TOLD_URL_MAX], error[TOLD_ERROR_MAX];
+
+	ENSURE(cJSON_IsObject(o) && strlen(text) < 6 * TOLD_URL_MAX + 1000);
+	action_told_url(a->text ? a->text : "", url);
+	action_told_error(a, a->text ? a->text : "", error);
+	ENSURE(!strpbrk(url, "?#") && !strpbrk(error, "\r\n"));
+	ENSURE(action_told_name(a)[0]);
+	cJSON_free(text);
+	cJSON_Delete(o);
+}
+
 static bool is_input(enum action_kind k)
 {
 	return k >= ACTION_CLICK && k <= ACTION_TYPE;
@@ -52,6 +69,7 @@ static void check_actions(const struct plan *p, const struct view *v)
 
 		ENSURE(a->kind < ACTION_COUNT);
 		ENSURE(a->kind != ACTION_BAD || a->text);
+		check_told(a);
 		if (is_input(a->kind) && gesture_make(a, v, &h, &s, &err) == 0)
 			check_script(&s, v);
 		if (a->kind == ACTION_ZOOM)
