@@ -186,7 +186,7 @@ int store_action_picture(struct store *s, const char *agent, int64_t id, int64_t
 int store_action_picture_get(
 	struct store *s, const char *agent, int64_t seq, bool before, char **ret, struct err *err);
 /* Forgets the oldest of an agent's over STORE_ACTIONS_MAX or STORE_ACTIONS_BYTES, and pictures
- * over STORE_PICTURES_BYTES. */
+ * over STORE_PICTURES_BYTES: the oldest twentieth, so that it is not done for each. */
 int store_actions_trim(struct store *s, const char *agent, struct err *err);
 /* Oldest first: the first `limit` of those with seq > after, or with after 0 the last `limit` of
  * all. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ROW_BYTES 64 /* of a row, about, beside its texts */
+#define LESS(bound) ((int64_t)(bound) / 20 * 19)
 
 static int64_t bytes_of(const struct action_record *a)
 {
@@ -52,21 +53,39 @@ int store_action_picture_get(
 	return r < 0 ? r : 0;
 }
 
+/* 1: the rows of an agent, or their bytes, are over the bounds. */
+static int is_over(struct store *s, const char *sql, const char *agent, int64_t bytes, int64_t rows,
+	struct err *err)
+{
+	AUTOSTMT sqlite3_stmt *st = sql_prepare(s, err, sql, "s", agent);
+	int r = st ? sql_step(s, st, err) : -EIO;
+
+	return r == 1 ? sqlite3_column_int64(st, 0) > bytes || sqlite3_column_int64(st, 1) > rows
+		      : r;
+}
+
+/* Some more than must go, so that the costly part is rare. */
 int store_actions_trim(struct store *s, const char *agent, struct err *err)
 {
-	int r = sql_run(s, err,
-		"DELETE FROM actions WHERE agent = ?1 AND seq <= (SELECT MAX(seq) FROM"
-		" (SELECT seq, SUM(bytes) OVER newer AS total, ROW_NUMBER() OVER newer AS n"
-		" FROM actions WHERE agent = ?1 WINDOW newer AS (ORDER BY seq DESC))"
-		" WHERE total > ?2 OR n > ?3)",
-		"sii", agent, (int64_t)STORE_ACTIONS_BYTES, (int64_t)STORE_ACTIONS_MAX);
+	int r = is_over(s, "SELECT SUM(bytes), COUNT(*) FROM actions WHERE agent = ?", agent,
+		STORE_ACTIONS_BYTES, STORE_ACTIONS_MAX, err);
 
+	if (r > 0)
+		r = sql_run(s, err,
+			"DELETE FROM actions WHERE agent = ?1 AND seq <= (SELECT MAX(seq) FROM"
+			" (SELECT seq, SUM(bytes) OVER newer AS total, ROW_NUMBER() OVER newer AS n"
+			" FROM actions WHERE agent = ?1 WINDOW newer AS (ORDER BY seq DESC))"
+			" WHERE total > ?2 OR n > ?3)",
+			"sii", agent, LESS(STORE_ACTIONS_BYTES), LESS(STORE_ACTIONS_MAX));
 	if (r >= 0)
+		r = is_over(s, "SELECT SUM(bytes), 0 FROM pictures WHERE agent = ?", agent,
+			STORE_PICTURES_BYTES, 0, err);
+	if (r > 0)
 		r = sql_run(s, err,
 			"DELETE FROM pictures WHERE agent = ?1 AND id <= (SELECT MAX(id) FROM"
 			" (SELECT id, SUM(bytes) OVER (ORDER BY id DESC) AS total"
 			" FROM pictures WHERE agent = ?1) WHERE total > ?2)",
-			"si", agent, (int64_t)STORE_PICTURES_BYTES);
+			"si", agent, LESS(STORE_PICTURES_BYTES));
 	return r < 0 ? r : 0;
 }
 

@@ -526,20 +526,24 @@ static void test_actions_are_bounded(void **state)
 	assert_int_equal(store_agent_add(s, &other, NULL), 0);
 	add_actions(s, other.id, 3, "{}");
 	add_actions(s, r.id, STORE_ACTIONS_MAX + 10, "{}");
+	assert_int_equal(number(s, "SELECT COUNT(*) FROM actions WHERE agent = 'ag_r'"),
+		STORE_ACTIONS_MAX / 20 * 19);
+	add_actions(s, r.id, STORE_ACTIONS_MAX / 20, "{}");
 	assert_int_equal(
 		number(s, "SELECT COUNT(*) FROM actions WHERE agent = 'ag_r'"), STORE_ACTIONS_MAX);
-	assert_int_equal(number(s, "SELECT MIN(seq) FROM actions WHERE agent = 'ag_r'"), 14);
+	assert_int_equal(number(s, "SELECT MIN(seq) FROM actions WHERE agent = 'ag_r'"),
+		STORE_ACTIONS_MAX / 20 + 14);
 	/* the first behind one; the last of all */
 	assert_int_equal(
-		store_actions(s, &(struct action_query){.agent = r.id, .after = 20, .limit = 5},
+		store_actions(s, &(struct action_query){.agent = r.id, .after = 1000, .limit = 5},
 			seen_action, seen, NULL),
 		0);
-	assert_true(seen[0] == 5 && seen[1] == 21 && seen[2] == 25);
+	assert_true(seen[0] == 5 && seen[1] == 1001 && seen[2] == 1005);
 	memset(seen, 0, sizeof(seen));
 	assert_int_equal(store_actions(s, &(struct action_query){.agent = r.id, .limit = 5},
 				 seen_action, seen, NULL),
 		0);
-	assert_true(seen[0] == 5 && seen[2] == STORE_ACTIONS_MAX + 13);
+	assert_true(seen[0] == 5 && seen[2] == STORE_ACTIONS_MAX / 20 * 21 + 13);
 	/* by bytes: the newest stay */
 	memset(large, 'x', sizeof(large) - 1);
 	large[sizeof(large) - 1] = '\0';
@@ -595,8 +599,12 @@ static void test_pictures(void **state)
 		AUTOFREE char *large = xmalloc(STORE_PICTURES_BYTES);
 
 		memset(large, 'x', STORE_PICTURES_BYTES - 1);
-		large[STORE_PICTURES_BYTES - 7] = '\0'; /* room for "after" beside it */
+		large[STORE_PICTURES_BYTES / 20 * 19 - 7] = '\0'; /* with "after" beside it */
 		assert_int_equal(store_action_picture(s, r.id, 7, 0, large, NULL), 0);
+		assert_int_equal(store_actions_trim(s, r.id, NULL), 0);
+		check_pictures(s, 1, "before", "after"); /* there is room */
+		large[STORE_PICTURES_BYTES / 20] = '\0';
+		assert_int_equal(store_action_picture(s, r.id, 3, 0, large, NULL), 0);
 		assert_int_equal(store_actions_trim(s, r.id, NULL), 0);
 	}
 	check_pictures(s, 1, NULL, "after");
