@@ -477,7 +477,7 @@ static void test_actions(void **state)
 	want_ok("agent.create", "{\"name\":\"a\",\"start\":false}");
 	now = realtime_ns() / 1000;
 	assert_int_equal(add_action("a", now, ""), 1);
-	assert_int_equal(add_action("a", now, ""), 0); /* a report that comes twice */
+	assert_int_equal(add_action("a", now, ""), 0); /* comes twice; takes a seq */
 	assert_int_equal(
 		add_action("a", now + 1, ",\"error\":\"no\",\"url\":\"u\",\"by\":\"tok_a\""), 1);
 	/* of an agent that had the name before, of one that is gone, and no action at all */
@@ -496,9 +496,9 @@ static void test_actions(void **state)
 
 		want_ok("actions.add", args);
 	}
-	want_ok("actions.picture", "{\"agent\":\"a\",\"seq\":2,\"which\":\"after\"}");
+	want_ok("actions.picture", "{\"agent\":\"a\",\"seq\":3,\"which\":\"after\"}");
 	want_error(
-		"actions.picture", "{\"agent\":\"a\",\"seq\":2,\"which\":\"before\"}", "not-found");
+		"actions.picture", "{\"agent\":\"a\",\"seq\":3,\"which\":\"before\"}", "not-found");
 	want_error(
 		"actions.picture", "{\"agent\":\"a\",\"seq\":1,\"which\":\"after\"}", "not-found");
 	daemon_kill();
@@ -506,14 +506,14 @@ static void test_actions(void **state)
 	{
 		AUTOFREE char *first = logged("{\"agent\":\"a\"}", 0),
 			      *second = logged("{\"agent\":\"a\",\"after\":1}", 0),
-			      *none = logged("{\"agent\":\"a\",\"after\":2}", 0);
+			      *none = logged("{\"agent\":\"a\",\"after\":3}", 0);
 
 		assert_string_equal(first,
 			"{\"seq\":1,\"source\":\"computer/openai\",\"by\":null,"
 			"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"ok\":true,"
 			"\"error\":null,\"duration_ms\":5,\"url\":null,\"pictures\":[]}");
 		assert_string_equal(second,
-			"{\"seq\":2,\"source\":\"computer/openai\",\"by\":\"tok_a\","
+			"{\"seq\":3,\"source\":\"computer/openai\",\"by\":\"tok_a\","
 			"\"action\":\"click\",\"params\":{\"at\":[1,2]},\"ok\":false,"
 			"\"error\":\"no\",\"duration_ms\":5,\"url\":\"u\",\"pictures\":[\"after\"]"
 			"}");

@@ -603,7 +603,7 @@ static void test_pictures(void **state)
 		assert_int_equal(store_action_picture(s, r.id, 7, 0, large, NULL), 0);
 		assert_int_equal(store_actions_trim(s, r.id, NULL), 0);
 		check_pictures(s, 1, "before", "after"); /* there is room */
-		large[STORE_PICTURES_BYTES / 20] = '\0';
+		large[STORE_PICTURES_BYTES / 20 + 20] = '\0';
 		assert_int_equal(store_action_picture(s, r.id, 3, 0, large, NULL), 0);
 		assert_int_equal(store_actions_trim(s, r.id, NULL), 0);
 	}

@@ -78,8 +78,7 @@ static void no_secrets(void **state)
 	asked("gemini",
 		"{\"name\":\"type_text_at\",\"args\":{\"x\":1,\"y\":2,\"text\":\"hunter2\"}}",
 		"type",
-		"{\"at\":[1,2],\"unit\":\"thousandths\",\"text_length\":7,\"clear_first\":true,"
-		"\"press_enter\":true}");
+		"{\"at\":[1,2],\"unit\":\"thousandths\",\"text_length\":7,\"clear_first\":true}");
 	told(&any, "{\"function_length\":15}");
 	any = (struct action){.kind = ACTION_DIALOG, .text = any.text, .accept = true};
 	told(&any, "{\"text_length\":15,\"accept\":true}");
