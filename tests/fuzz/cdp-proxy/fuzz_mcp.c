@@ -73,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (cJSON_IsArray(body)) {
 		print(body);
 	} else {
-		mcp_read(&h, body, &r);
+		mcp_read(&h, (struct mcp_scope){.all = data[0] & 8, .role = data[0] >> 4 & 3}, body,
+			&r);
 		ENSURE((r.outcome == MCP_ANSWER) == (r.answer != NULL));
 		if (r.outcome == MCP_CALL)
 			call(&r);

@@ -25,7 +25,7 @@ static const char *say(const struct mcp_headers *h, const char *text)
 	int code;
 
 	assert_non_null(m);
-	mcp_read(h, m, &r);
+	mcp_read(h, (struct mcp_scope){0}, m, &r);
 	code = (int)json_int(json_get(r.answer, "error"), "code", 0);
 	if (r.outcome == MCP_CALL)
 		snprintf(out, sizeof(out), "call %s", r.tool);
