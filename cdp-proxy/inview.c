@@ -144,7 +144,7 @@ static void read_inside(struct reading *r, const struct frames *f, size_t place,
 static void read_boxes(struct reading *r, const cJSON *d, const struct rect *view, int level)
 {
 	const cJSON *nodes = json_get(d, "nodes"), *layout = json_get(d, "layout"), *box;
-	double x = number(d, "scrollOffsetX") * r->scale, y = number(d, "scrollOffsetY") * r->scale;
+	double x = number(d, "scrollOffsetX"), y = number(d, "scrollOffsetY");
 	struct rect seen = {view->left + x, view->top + y, view->right + x, view->bottom + y};
 	size_t n, m, i = 0;
 	AUTOFREE size_t *ids = numbers(json_get(nodes, "backendNodeId"), SIZE_MAX, &n);

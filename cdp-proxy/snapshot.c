@@ -405,6 +405,14 @@ static void print_text(
 	buf_done(&b);
 }
 
+/* What is behind `len` was never written. */
+static void take_back(struct buf *b, size_t len)
+{
+	b->len = len;
+	if (b->data)
+		b->data[len] = '\0';
+}
+
 /* One that is printed itself. */
 static void print_thing(struct printer *p, const cJSON *node, const char *role, int depth)
 {
@@ -457,7 +465,7 @@ static void print_node(
 		print_thing(p, node, role, depth);
 		/* Neither it nor anything in it. */
 		if (p->seen == seen)
-			p->out->len = from;
+			take_back(p->out, from);
 	}
 	p->in_view = around;
 }

@@ -347,16 +347,6 @@ for (const scale of [1, 2]) describe(`browser toolset at device scale ${scale}`,
       assert.equal(active(closed).tab_id, first.tab_id);
     });
 
-    test('a tab that asks stays', async () => {
-      const first = active(await open('/two')).tab_id, second = active(await result('new_tab')).tab_id;
-      await open('/stay');
-      await done('left_click', { target: at(50, 50) });
-      assert.match(await fails('close_tab', { tab_id: second }), /^The tab is still open\.\nA question whether to leave/);
-      assert.equal(await done('key', { text: 'Return' }), 'Pressed Return.');
-      await until('the tab', async () => !(await result('list_tabs')).state.tabs.some((t) => t.tab_id === second));
-      assert.equal(active(await result('list_tabs')).tab_id, first);
-    });
-
     test('downloads are told', async () => {
       await open('/');
       const r = await result('left_click', { target: at(50, 335) });
