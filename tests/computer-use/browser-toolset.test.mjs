@@ -312,6 +312,9 @@ for (const scale of [1, 2]) describe(`browser toolset at device scale ${scale}`,
       // Of the other tab, which stays behind.
       const other = await result('get_page_text', { tab_id: first.tab_id });
       assert.deepEqual([other.text, active(other).tab_id], ['two', second]);
+      const moved = await result('navigate', { url: `${site.url}/gone`, tab_id: first.tab_id });
+      assert.deepEqual([moved.text, active(moved).tab_id], [`Navigated to ${site.url}/gone — Gone (HTTP 404)`, second]);
+      await done('navigate', { url: 'back', tab_id: first.tab_id });
       assert.match(await fails('left_click', { target: at(5000, 1), tab_id: first.tab_id }), /outside/);
       assert.match(await done('get_page_text'), /^News/);
       const shot = await result('screenshot', { tab_id: first.tab_id });
@@ -373,6 +376,9 @@ for (const scale of [1, 2]) describe(`browser toolset at device scale ${scale}`,
       assert.deepEqual((await result('list_tabs')).content.length, 1);
       await done('key', { text: 'Return' });
       assert.equal(await value('answer'), true);
+      assert.match(await done('navigate', { url: 'data:text/html,<script>alert(1)</script>hello' }), /An alert is open: "1"/);
+      await done('key', { text: 'Return' });
+      assert.equal(await done('get_page_text'), 'hello');
     });
   });
 
