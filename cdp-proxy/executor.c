@@ -103,6 +103,8 @@ static void disconnect(struct executor *ex)
 	script_done(&ex->script);
 	tree_free(steal(&ex->tree));
 	tabs_forget(ex);
+	report_forget(ex);
+	ex->lender[0] = ex->lent[0] = '\0';
 }
 
 static void executor_end(struct executor *ex)
@@ -128,6 +130,7 @@ static void run_free(struct run *r)
 		free(r->results[i].url);
 		free(r->results[i].title);
 		free(r->results[i].dialog);
+		free(r->results[i].state);
 	}
 	free(r->results);
 	free(r);
@@ -189,6 +192,8 @@ static void next_action(struct executor *ex)
 	uv_timer_stop(&ex->timer);
 	script_done(&ex->script);
 	tree_free(steal(&ex->tree));
+	if (r->failed || r->at >= r->n)
+		tabs_return(ex);
 	if (r->at < r->n)
 		executor_advance(ex);
 	else
@@ -205,10 +210,12 @@ static void finish(struct executor *ex, const char *text)
 		t->crashes = 0;
 	if (text)
 		res->text = xstrdup(text);
-	if (ex->notes.len)
-		res->notes = xstrdup(buf_str(&ex->notes));
-	buf_done(&ex->notes);
-	buf_init(&ex->notes, NOTES_MAX);
+	if (!executor_action(ex)->quiet || res->failed) {
+		if (ex->notes.len)
+			res->notes = xstrdup(buf_str(&ex->notes));
+		buf_done(&ex->notes);
+		buf_init(&ex->notes, NOTES_MAX);
+	}
 	res->url = xstrdup(t ? t->url : "");
 	res->title = xstrdup(t ? t->title : "");
 	res->dialog = modal_text(ex);
@@ -227,6 +234,8 @@ void executor_failed(struct executor *ex, const struct err *err)
 	ex->runs->err = *err;
 	if (executor_action(ex)->always)
 		ex->runs->broken = true;
+	if (executor_action(ex)->browser)
+		report_failed(ex);
 	perform_release(ex);
 	finish(ex, err->msg);
 }
@@ -292,6 +301,12 @@ static void on_open(void *data)
 	cdp_link_call(ex->link, "", "Target.setDiscoverTargets", p, on_discovering, 0);
 }
 
+static void moved(struct executor *ex, struct tab *t)
+{
+	t->moves++;
+	node_forget(ex, t->id);
+}
+
 /* Events of a page, or of a frame of another site. */
 static void page_event(struct executor *ex, const char *session, const char *method,
 	const char *text, const cJSON *p, size_t n)
@@ -312,7 +327,9 @@ static void page_event(struct executor *ex, const char *session, const char *met
 		ex->view_known = false;
 	else if (t && streq(method, "Page.frameNavigated") &&
 		 !json_get(json_get(p, "frame"), "parentId"))
-		node_forget(ex, t->id);
+		moved(ex, t);
+	else if (main_frame && streq(method, "Page.navigatedWithinDocument"))
+		t->moves++;
 	else if (main_frame && streq(method, "Page.frameStartedLoading"))
 		t->loading = true;
 	else if (main_frame && streq(method, "Page.frameStoppedLoading"))
@@ -325,6 +342,7 @@ static void told_download(struct executor *ex, const char *method, const cJSON *
 	const char *state = json_str(p, "state", NULL);
 	const char *name = json_str(p, "suggestedFilename", NULL);
 
+	report_download(ex, method, p);
 	if (streq(method, "Browser.downloadWillBegin") && name)
 		executor_note(ex, "A download began: %.200s", name);
 	for (size_t i = 0; state && i < ARRAY_SIZE(says); i++)
@@ -387,7 +405,7 @@ static void connect_browser(struct executor *ex)
 
 static bool needs_view(const struct executor *ex, const struct action *a)
 {
-	if (a->kind == ACTION_TABS || a->kind == ACTION_RESIZE)
+	if (a->kind == ACTION_TABS || a->kind == ACTION_RESIZE || a->kind == ACTION_RELOAD)
 		return false;
 	return a->kind != ACTION_NAVIGATE && a->kind != ACTION_BACK && a->kind != ACTION_FORWARD &&
 	       !modal_blocks(ex);
@@ -395,7 +413,9 @@ static bool needs_view(const struct executor *ex, const struct action *a)
 
 static bool is_look(const struct action *a)
 {
-	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM || a->kind == ACTION_SNAPSHOT;
+	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM ||
+	       a->kind == ACTION_SNAPSHOT || a->kind == ACTION_FIND || a->kind == ACTION_TEXT ||
+	       a->kind == ACTION_REPORT;
 }
 
 void executor_advance(struct executor *ex)
@@ -413,9 +433,15 @@ void executor_advance(struct executor *ex)
 		return;
 	}
 	cdp_link_hurries(ex->link, true);
+	if (a->kind != ACTION_TABS && !tabs_borrow(ex, a))
+		return;
 	if (is_look(a) && !ex->settled) {
 		ex->settle_from = now_ms();
 		executor_wait(ex, WAIT_SETTLE, 1);
+		return;
+	}
+	if (a->kind == ACTION_REPORT) {
+		report_begin(ex);
 		return;
 	}
 	if (a->kind == ACTION_TABS) {
@@ -541,6 +567,7 @@ void run_cancel(struct run *r)
 	tree_free(steal(&ex->tree));
 	ex->settled = ex->found = false;
 	perform_release(ex);
+	tabs_return(ex);
 	ex->wait = WAIT_NOTHING;
 	uv_timer_start(
 		&ex->timer, ex->runs ? on_begin : on_timer, ex->runs ? 0 : EXECUTOR_IDLE_MS, 0);
