@@ -416,7 +416,7 @@ bool tabs_borrow(struct executor *ex, const struct action *a)
 		no_tab(ex, a->tab);
 		return false;
 	}
-	if (!ex->lender[0]) {
+	if (!ex->lender[0] && front) {
 		snprintf(ex->lender, sizeof(ex->lender), "%s", front->id);
 		snprintf(ex->lent, sizeof(ex->lent), "%s", a->tab);
 	}
