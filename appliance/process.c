@@ -3,6 +3,7 @@
 #include "process.h"
 #include "util.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -94,22 +95,31 @@ uint64_t process_memory(pid_t pid)
 	return line && sscanf(line, "\nPss: %" SCNu64, &kib) == 1 ? kib * 1024 : 0;
 }
 
-uint64_t process_cpu_ms(pid_t pid)
+static bool thread_wants_cpu(int tasks, const char *tid)
 {
-	AUTOFREE char *text = NULL;
-	char path[64];
+	AUTOFREE char *text = NULL, *path = xasprintf("%s/stat", tid);
 	const char *after;
-	uint64_t user, system;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (file_read(AT_FDCWD, path, STAT_MAX, &text, NULL, NULL) < 0)
-		return 0;
-	after = strrchr(text, ')'); /* the name may hold anything; fields 14 and 15 (proc(5)) */
-	if (!after ||
-		sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
-			&user, &system) != 2)
-		return 0;
-	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+	if (file_read(tasks, path, STAT_MAX, &text, NULL, NULL) < 0)
+		return false;
+	after = strrchr(text, ')'); /* the name may hold anything; field 3 (proc(5)) */
+	return after && starts_with(after, ") R");
+}
+
+bool process_wants_cpu(pid_t pid)
+{
+	char path[64];
+	struct dirent *e;
+	bool wants = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	while (dir && !wants && (e = readdir(dir)))
+		wants = e->d_name[0] != '.' && thread_wants_cpu(dirfd(dir), e->d_name);
+	if (dir)
+		closedir(dir);
+	return wants;
 }
 
 /* What follows the argument `option` (at the end an empty text), or NULL; *ret_text is the caller's

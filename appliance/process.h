@@ -22,8 +22,8 @@ int process_pidfd(pid_t pid);
 int process_signal(int pidfd, int signal);
 /* Proportional set size in bytes, 0 if unknown. */
 uint64_t process_memory(pid_t pid);
-/* CPU time that it has used, in ms; 0 if unknown. */
-uint64_t process_cpu_ms(pid_t pid);
+/* True while one of its threads runs or waits for a processor; false if unknown. */
+bool process_wants_cpu(pid_t pid);
 /* The number that follows the argument `option`, 1 to 2^20; otherwise what is given. */
 unsigned process_arg_number(pid_t pid, const char *option, unsigned otherwise);
 /* True if one of its arguments is exactly `arg`. */

@@ -28,10 +28,16 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define LOOK_MS 500      /* between looks at how busy it is */
-#define QUIET_PERCENT 20 /* of one CPU */
-#define QUIET_LOOKS 2    /* one after the other */
-#define SETTLE_MAX_MS 20000
+/*
+ * At rest: of the last LOOKS looks at most BUSY_LOOKS saw a thread that ran or waited for a
+ * processor. What CPU time it used would tell nothing on a busy host, where a browser in the middle
+ * of its start gets little. Its children end when they do not find it within 15 s, which they then
+ * did in every fork.
+ */
+#define LOOK_MS 100
+#define LOOKS 16
+#define BUSY_LOOKS 3
+#define SETTLE_MAX_MS 120000
 #define ROOM_LEFT_MIB 512         /* for everybody else */
 #define FAILED_MS (5 * 60 * 1000) /* after one could not be made, others are not tried */
 
@@ -54,8 +60,8 @@ struct making {
 	struct template_wait *waits;
 	cJSON *manifest;
 	struct err why; /* its machine did not come up */
-	uint64_t began, cpu;
-	unsigned quiet;
+	uint64_t began;
+	uint32_t busy; /* a bit for each look, the last is the lowest */
 };
 
 struct templates {
@@ -288,12 +294,18 @@ static void on_asleep(void *data, struct agent *a, const struct err *err)
 		finish(m, err ? err : &why);
 }
 
+/* Looks once more; whether the looks so far say so. */
+static bool at_rest(struct making *m, const struct agent *a)
+{
+	m->busy = m->busy << 1 | (a->vm && process_wants_cpu(vm_pid(a->vm)));
+	return __builtin_popcount(m->busy & ((1u << LOOKS) - 1)) <= BUSY_LOOKS;
+}
+
 static void look(void *data)
 {
 	struct making *m = data;
 	struct agent *a = maker(m);
 	struct asker asker = {.done = on_asleep};
-	uint64_t cpu = a && a->vm ? process_cpu_ms(vm_pid(a->vm)) : 0;
 	struct err err = m->why;
 
 	if (!a || a->phase != PHASE_RUNNING) {
@@ -302,10 +314,14 @@ static void look(void *data)
 		finish(m, &err);
 		return;
 	}
-	m->quiet = (cpu - m->cpu) * 100 < LOOK_MS * QUIET_PERCENT ? m->quiet + 1 : 0;
-	m->cpu = cpu;
-	if (m->quiet < QUIET_LOOKS && now_ms() - m->began < SETTLE_MAX_MS) {
-		watch_timer_start(m->timer, LOOK_MS);
+	if (!at_rest(m, a)) {
+		if (now_ms() - m->began < SETTLE_MAX_MS) {
+			watch_timer_start(m->timer, LOOK_MS);
+			return;
+		}
+		err_set(&err, ETIMEDOUT, "its browser did not come to rest in %d s",
+			SETTLE_MAX_MS / 1000);
+		finish(m, &err);
 		return;
 	}
 	asker.data = step_of(m);
@@ -327,6 +343,7 @@ static void on_up(void *data, struct agent *a, const struct err *err)
 	if (err)
 		m->why = *err;
 	m->began = now_ms();
+	m->busy = UINT32_MAX;
 	watch_timer_start(m->timer, err ? 0 : LOOK_MS);
 }
 

@@ -17,6 +17,7 @@
 #define ACTION_SCROLL_PX_MAX 100000
 #define ACTION_CLICK_PX 100 /* one click of a wheel */
 #define ACTION_COORDINATE_MAX 1000000
+#define ACTION_TAB_MAX 64
 
 enum action_kind {
 	ACTION_BAD, /* it could not be read; text says why */
@@ -39,7 +40,7 @@ enum action_kind {
 	ACTION_BACK,
 	ACTION_FORWARD,
 	ACTION_NOTHING, /* open_web_browser: it is open */
-	/* what only tools of MCP ask for */
+	/* what only tools of MCP and the browser toolset ask for */
 	ACTION_SNAPSHOT,
 	ACTION_CHOOSE,   /* of a list: choices */
 	ACTION_EVALUATE, /* a page's JavaScript */
@@ -48,6 +49,14 @@ enum action_kind {
 	ACTION_FILES,    /* chosen: text, a path in each line; NULL: the chooser is closed */
 	ACTION_RESIZE,   /* dx, dy: width and height */
 	ACTION_TABS,     /* text: list, new, close or select; index, -1: the one in front */
+	/* what only the browser toolset asks for */
+	ACTION_RELOAD,
+	ACTION_FIND,      /* elements, by words: text */
+	ACTION_TEXT,      /* of the page */
+	ACTION_SET,       /* a form's element to a value: choices in JSON, text as text */
+	ACTION_SCROLL_TO, /* an element into view */
+	ACTION_UPLOAD,    /* to an element: text, a path in each line */
+	ACTION_REPORT,    /* of tabs and what changed */
 	ACTION_COUNT
 };
 
@@ -57,12 +66,15 @@ enum action_direction { SCROLL_NONE, SCROLL_UP, SCROLL_DOWN, SCROLL_LEFT, SCROLL
 
 enum action_state { STATE_ANY, STATE_OFF, STATE_ON };
 
+/* Of a page: ACTION_SNAPSHOT. */
+enum action_part { PART_ALL, PART_VISIBLE, PART_INTERACTIVE };
+
 /* In units of the action: pixels of the screenshot, or thousandths of its width and height. */
 struct point {
 	int x, y;
 };
 
-/* Owned by its plan; text, path and choices are its own. */
+/* Owned by its plan; text, path, choices and tab are its own. */
 struct action {
 	enum action_kind kind;
 	enum action_button button;
@@ -84,13 +96,22 @@ struct action {
 	unsigned int ref, ref_to;
 	enum action_state state; /* ACTION_CLICK: what a check box is to be, clicked only then */
 	char *choices;           /* ACTION_CHOOSE: the text of a list of texts */
+	char *tab;               /* the id of the tab it is for; NULL: the one in front */
+	enum action_part part;
+	int depth;    /* ACTION_SNAPSHOT: levels; 0: all */
+	bool browser; /* of the browser toolset: refs are written "ref_7" */
+	bool told;    /* of a navigation: where it led is the result */
+	bool script;  /* ACTION_EVALUATE: text is a script, not a function */
+	bool quiet;   /* what happens besides is told with the next action */
+	bool opened;  /* ACTION_REPORT: of the tab in front as a new one, and of no other */
 	bool accept, gone, jpeg, full_page;
 	bool after; /* a snapshot or picture of what another action did: nobody asked for it */
 	int index;
 	/* Wanted even when an action before it failed: the picture that an answer must have. */
 	bool always;
-	const char *answer; /* static: what the model is told; {text} {n} {dir} are filled in */
-	char shown[64];     /* for {text} */
+	const char
+		*answer; /* static: what the model is told; {text} {ref} {n} {dir} are filled in */
+	char shown[64];  /* for {text} and {ref} */
 };
 
 /* What became of one. Owned by the run. */
@@ -102,6 +123,7 @@ struct action_result {
 	size_t image_len;
 	char *url, *title; /* of the page in front */
 	char *dialog;      /* that is open then; NULL: none */
+	char *state;       /* ACTION_REPORT: a JSON object with `tabs` and `state_changes` */
 };
 
 #endif

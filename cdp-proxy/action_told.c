@@ -63,6 +63,12 @@ static const struct {
 	[ACTION_FILES] = {"files", TOLD_PATHS},
 	[ACTION_RESIZE] = {"resize", TOLD_NONE, WITH_SIZE},
 	[ACTION_TABS] = {"tabs", TOLD_WORD, WITH_INDEX},
+	[ACTION_RELOAD] = {"reload"},
+	[ACTION_FIND] = {"find", TOLD_SECRET},
+	[ACTION_TEXT] = {"text"},
+	[ACTION_SCROLL_TO] = {"scroll_to"},
+	[ACTION_SET] = {"set", TOLD_SECRET},
+	[ACTION_UPLOAD] = {"upload", TOLD_PATHS},
 };
 
 static bool known(const struct action *a)

@@ -134,6 +134,8 @@ static const struct route routes[] = {
 		.summary = "What models did in an agent's browser"},
 	{"GET", AGENT "/log/{id}/picture", ROLE_VIEWER, 0, action_picture_serve,
 		.op = "actions.picture", .summary = "What it looked like before or after that"},
+	{"POST", "/v1/mcp", ROLE_VIEWER, ROUTE_STREAM, mcp_serve,
+		.summary = "MCP over all agents: their life, and the browser of each"},
 	{"POST", AGENT "/port", ROLE_ADMIN, ROUTE_JSON, port_open_serve,
 		.summary = "Open a loopback port with plain CDP"},
 	{"DELETE", AGENT "/port", ROLE_ADMIN, 0, port_close_serve, .summary = "Close that port"},
@@ -407,6 +409,16 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	cJSON_AddNullToObject(urls, "rfb");
 	cJSON_AddStringToObject(urls, "computer", computer);
 	cJSON_AddStringToObject(urls, "mcp", mcp);
+}
+
+void api_keep_own(cJSON *answer, const struct principal *who)
+{
+	cJSON *list = cJSON_GetObjectItemCaseSensitive(answer, "agents");
+
+	for (int i = cJSON_GetArraySize(list) - 1; i >= 0 && who->agent[0]; i--) {
+		if (!streq(json_str(cJSON_GetArrayItem(list, i), "name", ""), who->agent))
+			cJSON_DeleteItemFromArray(list, i);
+	}
 }
 
 int api_query_number(const struct route_match *m, const char *name, uint64_t min, uint64_t max,

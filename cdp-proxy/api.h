@@ -47,6 +47,8 @@ bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err);
 bool api_parse_json_list(const void *text, size_t n, cJSON **ret, struct err *err);
 /* "text/event-stream" is what the client wants. */
 bool api_wants_events(const struct route_match *m);
+/* A token that names an agent is told of that one only: takes the others out of `agents`. */
+void api_keep_own(cJSON *answer, const struct principal *who);
 /* Adds `urls` to an agent object. */
 void api_add_urls(cJSON *agent, const struct route_match *m);
 /* A whole number from the query within bounds: 1, 0 absent, negative with err. */

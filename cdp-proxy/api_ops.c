@@ -58,19 +58,6 @@ static void add_all_urls(const struct op *op, cJSON *answer)
 	}
 }
 
-/* A token that names an agent sees that one only. */
-static void keep_own(const struct op *op, cJSON *answer)
-{
-	cJSON *list = cJSON_GetObjectItemCaseSensitive(answer, "agents");
-
-	if (!op->m->who.agent[0] || !streq(op->m->route->op, "agent.list"))
-		return;
-	for (int i = cJSON_GetArraySize(list) - 1; i >= 0; i--) {
-		if (!streq(json_str(cJSON_GetArrayItem(list, i), "name", ""), op->m->who.agent))
-			cJSON_DeleteItemFromArray(list, i);
-	}
-}
-
 static void answer_plain(struct op *op, const cJSON *answer)
 {
 	unsigned int flags = op->m->route->flags;
@@ -88,7 +75,7 @@ static void on_answer(void *data, const cJSON *ok, const struct err *err)
 
 	op->request = NULL;
 	if (!err) {
-		keep_own(op, answer);
+		api_keep_own(answer, &op->m->who);
 		add_all_urls(op, answer);
 	}
 	if (op->events) {

@@ -92,6 +92,16 @@ static int read_pictures(const struct route_match *m, struct plan *p, struct err
 	return problem(err, 400, "invalid-request", "'screenshot' must be auto, always or never");
 }
 
+static int read_enabled(const struct route_match *m, struct plan *p, struct err *err)
+{
+	char room[128];
+	const char *names;
+
+	if (read_word(m, "enable", room, sizeof(room), &names, err) < 0)
+		return err->code;
+	return names ? plan_enable(p, names, err) : 0;
+}
+
 static int read_request(const struct route_match *m, struct plan *p, struct err *err)
 {
 	char vendor_room[32], version_room[64];
@@ -99,7 +109,7 @@ static int read_request(const struct route_match *m, struct plan *p, struct err 
 
 	if (!m->body)
 		return problem(err, 400, "invalid-request", "a JSON body is wanted");
-	if (read_pictures(m, p, err) < 0 ||
+	if (read_pictures(m, p, err) < 0 || read_enabled(m, p, err) < 0 ||
 		read_word(m, "vendor", vendor_room, sizeof(vendor_room), &vendor, err) < 0 ||
 		read_word(m, "version", version_room, sizeof(version_room), &version, err) < 0)
 		return err->code;

@@ -103,6 +103,8 @@ static void disconnect(struct executor *ex)
 	script_done(&ex->script);
 	tree_free(steal(&ex->tree));
 	tabs_forget(ex);
+	report_forget(ex);
+	ex->lender[0] = ex->lent[0] = '\0';
 }
 
 static void executor_end(struct executor *ex)
@@ -128,6 +130,7 @@ static void run_free(struct run *r)
 		free(r->results[i].url);
 		free(r->results[i].title);
 		free(r->results[i].dialog);
+		free(r->results[i].state);
 	}
 	free(r->results);
 	free(r);
@@ -152,7 +155,9 @@ void executors_close(void)
 
 static bool is_look(const struct action *a)
 {
-	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM || a->kind == ACTION_SNAPSHOT;
+	return a->kind == ACTION_SCREENSHOT || a->kind == ACTION_ZOOM ||
+	       a->kind == ACTION_SNAPSHOT || a->kind == ACTION_FIND || a->kind == ACTION_TEXT ||
+	       a->kind == ACTION_REPORT;
 }
 
 /* A picture of the whole view shows what came of the action before it, or of itself. */
@@ -184,7 +189,7 @@ static void report(struct executor *ex, const char *failure)
 		.before = is_look(executor_action(ex)) ? 0 : ex->picture,
 	};
 
-	if (!r->action_began_us || told.action->after)
+	if (!r->action_began_us || told.action->after || told.action->kind == ACTION_REPORT)
 		return;
 	action_log_add(ex->gw, &told);
 	r->told_us = told.began_us;
@@ -236,6 +241,8 @@ static void next_action(struct executor *ex)
 	uv_timer_stop(&ex->timer);
 	script_done(&ex->script);
 	tree_free(steal(&ex->tree));
+	if (r->failed || r->at >= r->n)
+		tabs_return(ex);
 	if (r->at < r->n)
 		begin_action(ex);
 	else
@@ -252,10 +259,12 @@ static void finish(struct executor *ex, const char *text)
 		t->crashes = 0;
 	if (text)
 		res->text = xstrdup(text);
-	if (ex->notes.len)
-		res->notes = xstrdup(buf_str(&ex->notes));
-	buf_done(&ex->notes);
-	buf_init(&ex->notes, NOTES_MAX);
+	if (!executor_action(ex)->quiet || res->failed) {
+		if (ex->notes.len)
+			res->notes = xstrdup(buf_str(&ex->notes));
+		buf_done(&ex->notes);
+		buf_init(&ex->notes, NOTES_MAX);
+	}
 	res->url = xstrdup(t ? t->url : "");
 	res->title = xstrdup(t ? t->title : "");
 	res->dialog = modal_text(ex);
@@ -276,6 +285,8 @@ void executor_failed(struct executor *ex, const struct err *err)
 	ex->runs->err = *err;
 	if (executor_action(ex)->always)
 		ex->runs->broken = true;
+	if (executor_action(ex)->browser)
+		report_failed(ex);
 	perform_release(ex);
 	finish(ex, err->msg);
 }
@@ -341,6 +352,12 @@ static void on_open(void *data)
 	cdp_link_call(ex->link, "", "Target.setDiscoverTargets", p, on_discovering, 0);
 }
 
+static void moved(struct executor *ex, struct tab *t)
+{
+	t->moves++;
+	node_forget(ex, t->id);
+}
+
 /* Events of a page, or of a frame of another site. */
 static void page_event(struct executor *ex, const char *session, const char *method,
 	const char *text, const cJSON *p, size_t n)
@@ -361,7 +378,9 @@ static void page_event(struct executor *ex, const char *session, const char *met
 		ex->view_known = false;
 	else if (t && streq(method, "Page.frameNavigated") &&
 		 !json_get(json_get(p, "frame"), "parentId"))
-		node_forget(ex, t->id);
+		moved(ex, t);
+	else if (main_frame && streq(method, "Page.navigatedWithinDocument"))
+		t->moves++;
 	else if (main_frame && streq(method, "Page.frameStartedLoading"))
 		t->loading = true;
 	else if (main_frame && streq(method, "Page.frameStoppedLoading"))
@@ -374,6 +393,7 @@ static void told_download(struct executor *ex, const char *method, const cJSON *
 	const char *state = json_str(p, "state", NULL);
 	const char *name = json_str(p, "suggestedFilename", NULL);
 
+	report_download(ex, method, p);
 	if (streq(method, "Browser.downloadWillBegin") && name)
 		executor_note(ex, "A download began: %.200s", name);
 	for (size_t i = 0; state && i < ARRAY_SIZE(says); i++)
@@ -436,7 +456,7 @@ static void connect_browser(struct executor *ex)
 
 static bool needs_view(const struct executor *ex, const struct action *a)
 {
-	if (a->kind == ACTION_TABS || a->kind == ACTION_RESIZE)
+	if (a->kind == ACTION_TABS || a->kind == ACTION_RESIZE || a->kind == ACTION_RELOAD)
 		return false;
 	return a->kind != ACTION_NAVIGATE && a->kind != ACTION_BACK && a->kind != ACTION_FORWARD &&
 	       !modal_blocks(ex);
@@ -457,9 +477,15 @@ void executor_advance(struct executor *ex)
 		return;
 	}
 	cdp_link_hurries(ex->link, true);
+	if (a->kind != ACTION_TABS && !tabs_borrow(ex, a))
+		return;
 	if (is_look(a) && !ex->settled) {
 		ex->settle_from = now_ms();
 		executor_wait(ex, WAIT_SETTLE, 1);
+		return;
+	}
+	if (a->kind == ACTION_REPORT) {
+		report_begin(ex);
 		return;
 	}
 	if (a->kind == ACTION_TABS) {
@@ -588,6 +614,7 @@ void run_cancel(struct run *r)
 	tree_free(steal(&ex->tree));
 	ex->settled = ex->found = false;
 	perform_release(ex);
+	tabs_return(ex);
 	ex->wait = WAIT_NOTHING;
 	uv_timer_start(
 		&ex->timer, ex->runs ? on_begin : on_timer, ex->runs ? 0 : EXECUTOR_IDLE_MS, 0);

@@ -24,6 +24,7 @@ struct tab {
 	bool crashed, loading;
 	bool hung;       /* it left something unanswered */
 	uint64_t number; /* in the order of opening */
+	uint64_t moves;  /* how often it went to another page, or to another place of one */
 	bool announced;  /* the model knows of it */
 	int crashes;     /* in a row */
 };
@@ -82,8 +83,10 @@ enum wait {
 	WAIT_SCRIPT, /* a page's own JavaScript */
 	WAIT_CLOSED, /* a tab to go */
 	WAIT_TEXT,
-	WAIT_TREE, /* parts of a snapshot */
-	WAIT_TIME, /* the action `wait` */
+	WAIT_TREE,   /* parts of a snapshot */
+	WAIT_WORLD,  /* what a function of ours says of the page */
+	WAIT_REPORT, /* the tabs as the browser has them */
+	WAIT_TIME,   /* the action `wait` */
 };
 
 struct tree; /* tree.c */
@@ -117,14 +120,20 @@ struct executor {
 	struct buf notes;
 	struct refs *refs; /* NULL: none yet */
 	struct search search;
-	bool found; /* spot and box are those of the action's element */
+	bool found;    /* spot and box are those of the action's element */
+	bool by_mouse; /* of ACTION_SET: the element is clicked, not typed into */
 	struct spot spot, spot_to;
 	double box[4];
 	struct tree *tree;
 	uint64_t last_tree; /* hash of the snapshot that was given last */
 	uint64_t tabs_made;
 	int64_t picture; /* of the page, the last one that went to the action log; 0: none */
-	char leaving[CDP_SESSION_MAX]; /* the tab that is being closed */
+	char leaving[CDP_SESSION_MAX];                       /* the tab that is being closed */
+	char lender[CDP_SESSION_MAX], lent[CDP_SESSION_MAX]; /* the tab in front that gave way to
+								one for an action; "": none */
+	uint64_t moves_from, begins_until; /* WAIT_LOAD: a navigation begins until then */
+	cJSON *changes;   /* browser_state's, that are not reported yet; NULL: none */
+	cJSON *downloads; /* address by id, of those under way; NULL: none */
 	bool closing;
 };
 
@@ -181,6 +190,15 @@ void tabs_forget(struct executor *ex);
 void tabs_act(struct executor *ex, const struct action *a);
 /* Is it closed by now? */
 void tabs_look_closed(struct executor *ex);
+/* Puts the tab that the action names in front while it lasts. False: it failed, there is none. */
+bool tabs_borrow(struct executor *ex, const struct action *a);
+/* The one that was in front before is there again, unless the tab asks or opened something. */
+void tabs_return(struct executor *ex);
+struct tab *tabs_of_id(const struct executor *ex, const char *id);
+/* The tab that stands at a place in the order of opening; -1: the one in front. */
+struct tab *tabs_at(const struct executor *ex, int place);
+/* Takes what the browser tells of a target. */
+void tabs_read_info(struct tab *t, const cJSON *info);
 /* Frames of other sites, attached through a tab. */
 void tabs_frame(struct executor *ex, const cJSON *params);
 
@@ -210,6 +228,27 @@ void modal_remind(struct executor *ex);
 /* Dialog and chooser as the model is told of them; NULL: none is open. The caller's to free. */
 char *modal_text(const struct executor *ex);
 
+/* ACTION_UPLOAD, to the element that was found. */
+void modal_upload(struct executor *ex, const struct action *a);
+/* How many paths stand in the lines of a text. */
+int modal_count_paths(const char *text);
+
+/* ---- report.c ---- */
+
+void report_opened(struct executor *ex, const char *tab);
+/* Browser.downloadWillBegin and Browser.downloadProgress. */
+void report_download(struct executor *ex, const char *method, const cJSON *params);
+/* ACTION_REPORT. */
+void report_begin(struct executor *ex);
+/* The browser does not say what tabs it has: those that are known are told. */
+void report_late(struct executor *ex);
+/* Tabs that an action opened which failed are no news. */
+void report_failed(struct executor *ex);
+void report_forget(struct executor *ex);
+/* Adds text as one line: control characters and those that turn the direction are spaces. NULL
+ * counts as "". */
+void report_line(struct buf *b, const char *text);
+
 /* ---- node.c ---- */
 
 /* True when the current action names no element, or it was found; else that was begun. */
@@ -218,8 +257,11 @@ bool node_ready(struct executor *ex);
 unsigned int node_ref(struct executor *ex, const char *frame, uint64_t node);
 /* The node that a number stands for on the tab in front; 0: none any more. */
 uint64_t node_of(struct executor *ex, unsigned int number);
-/* Fails the current action: the number is an old one. */
+/* What a number stands for, on any tab; NULL: nothing any more. */
+const struct ref *node_find(struct executor *ex, unsigned int number);
+/* Fails the current action: the number is an old one, or of a tab that is not in front. */
 void node_gone(struct executor *ex, unsigned int number);
+void node_elsewhere(struct executor *ex, unsigned int number);
 /* A page of the tab is gone, and what was on it. */
 void node_forget(struct executor *ex, const char *tab);
 
@@ -229,6 +271,12 @@ void script_evaluate(struct executor *ex, const struct action *a);
 void script_await(struct executor *ex, const struct action *a);
 /* Looks for the text again. */
 void script_look(struct executor *ex);
+/* The text of the page, as a person reads it. */
+void script_text(struct executor *ex);
+/* Where a navigation led: the address, the title and HTTP's status. */
+void script_where(struct executor *ex);
+/* WAIT_WORLD: it does not answer. */
+void script_world_late(struct executor *ex);
 
 /* ---- tree.c ---- */
 

@@ -1,4 +1,4 @@
-/* POST …/mcp: an agent's browser as an MCP server, over Streamable HTTP. */
+/* POST …/mcp: an agent's browser, or all agents, as an MCP server, over Streamable HTTP. */
 #include "mcp.h"
 
 #include <string.h>
@@ -6,6 +6,7 @@
 #include "api.h"
 #include "bytes.h"
 #include "executor.h"
+#include "mcp_agents.h"
 #include "mcp_proto.h"
 #include "mcp_tools.h"
 #include "util.h"
@@ -18,7 +19,9 @@
 struct mcp_request {
 	struct http_conn *c;
 	struct gateway *gw;
-	char agent[64], by[64];
+	const struct principal *who; /* the connection's */
+	char agent[64];              /* over all: that of the call being served */
+	struct mcp_scope scope;
 	struct mcp_headers headers;
 	struct buf body;
 	cJSON *message, *answers; /* answers: NULL when one object came */
@@ -26,6 +29,7 @@ struct mcp_request {
 	struct mcp_reply reply;   /* of the message that is served */
 	struct plan plan;
 	struct run *run;
+	struct daemon_request *request;
 };
 
 static void on_close(void *data)
@@ -34,6 +38,9 @@ static void on_close(void *data)
 
 	if (q->run)
 		run_cancel(q->run);
+	/* What was begun goes on without its client. */
+	if (q->request)
+		gateway_cancel(q->request);
 	plan_done(&q->plan);
 	buf_done(&q->body);
 	cJSON_Delete(q->message);
@@ -88,14 +95,14 @@ static void on_done(void *data, const struct action_result *results, const struc
 	answered(q, 200, mcp_result(&q->reply, result));
 }
 
-static void call(struct mcp_request *q)
+static void call_browser(struct mcp_request *q, const cJSON *arguments)
 {
 	struct action_source from;
 	struct err err;
 
 	snprintf(from.name, sizeof(from.name), "mcp/%s", q->reply.tool);
-	snprintf(from.by, sizeof(from.by), "%s", q->by);
-	if (tools_plan(q->reply.tool, q->reply.arguments, &q->plan, &err) == 0)
+	snprintf(from.by, sizeof(from.by), "%s", q->who->token_id);
+	if (tools_plan(q->reply.tool, arguments, &q->plan, &err) == 0)
 		q->run = run_new(q->gw, q->agent, &from, q->plan.actions, q->plan.n_actions,
 			on_done, q, &err);
 	if (q->run)
@@ -104,11 +111,49 @@ static void call(struct mcp_request *q)
 	answered(q, 200, mcp_result(&q->reply, tools_failure(err.msg)));
 }
 
+static void on_op_done(void *data, const cJSON *ok, const struct err *err)
+{
+	struct mcp_request *q = data;
+
+	q->request = NULL;
+	answered(q, 200, mcp_result(&q->reply, agents_tool_result(ok, err, q->who)));
+}
+
+/* One of an agent's life; arguments are consumed. */
+static void call_op(struct mcp_request *q, const struct route *r, cJSON *arguments)
+{
+	if (q->agent[0])
+		cJSON_AddStringToObject(arguments, "agent", q->agent);
+	q->request = gateway_ask(q->gw, r->op, arguments, q->who, on_op_done, q);
+}
+
+static void call_any(struct mcp_request *q)
+{
+	const struct route *r = agents_tool_route(q->reply.tool);
+	const char *agent;
+	struct err err;
+	cJSON *rest;
+
+	if (agents_tool_split(q->reply.tool, q->reply.arguments, q->who, &agent, &rest, &err) < 0) {
+		answered(q, 200, mcp_result(&q->reply, tools_failure(err.msg)));
+		return;
+	}
+	snprintf(q->agent, sizeof(q->agent), "%s", agent);
+	if (r) {
+		call_op(q, r, rest);
+	} else {
+		call_browser(q, rest);
+		cJSON_Delete(rest);
+	}
+}
+
 static void serve(struct mcp_request *q, const cJSON *message)
 {
-	mcp_read(&q->headers, message, &q->reply);
-	if (q->reply.outcome == MCP_CALL)
-		call(q);
+	mcp_read(&q->headers, q->scope, message, &q->reply);
+	if (q->reply.outcome == MCP_CALL && q->scope.all)
+		call_any(q);
+	else if (q->reply.outcome == MCP_CALL)
+		call_browser(q, q->reply.arguments);
 	else if (q->reply.outcome == MCP_NOTHING)
 		accepted(q);
 	else
@@ -194,8 +239,9 @@ void mcp_serve(struct gateway *gw, struct http_conn *c, const struct route_match
 
 	q->c = c;
 	q->gw = gw;
+	q->who = &m->who;
+	q->scope = (struct mcp_scope){.all = !m->agent[0], .role = m->who.role};
 	snprintf(q->agent, sizeof(q->agent), "%s", m->agent);
-	snprintf(q->by, sizeof(q->by), "%s", m->who.token_id);
 	buf_init(&q->body, GATEWAY_JSON_MAX);
 	read_header(m->head, "MCP-Protocol-Version", q->headers.version);
 	read_header(m->head, "Mcp-Method", q->headers.method);

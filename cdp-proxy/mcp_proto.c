@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "mcp_agents.h"
 #include "mcp_tools.h"
 #include "util.h"
 
@@ -29,6 +30,16 @@ static const char instructions[] =
 	"A computer of its own with a web browser. browser_snapshot tells what is on the page; its "
 	"refs "
 	"name elements for the other tools. `computer` works by pictures and coordinates instead.";
+
+static const char instructions_all[] =
+	"Agents: each is a computer of its own with a web browser. agents_list has their names; "
+	"every "
+	"tool that acts on one takes its name as `agent`. One that sleeps wakes when it is used.";
+
+static const char *instructions_of(const struct mcp_reply *r)
+{
+	return r->scope.all ? instructions_all : instructions;
+}
 
 static bool find_revision(const char *text, enum mcp_revision *ret)
 {
@@ -137,7 +148,7 @@ static void on_initialize(struct mcp_reply *r, const cJSON *params)
 	cJSON_AddStringToObject(o, "protocolVersion", revisions[revision]);
 	add_capabilities(o);
 	add_server(o, "serverInfo");
-	cJSON_AddStringToObject(o, "instructions", instructions);
+	cJSON_AddStringToObject(o, "instructions", instructions_of(r));
 	answer(r, o);
 }
 
@@ -146,7 +157,7 @@ static void add_lifetime(const struct mcp_reply *r, cJSON *o)
 	if (r->revision < MCP_2026_07_28)
 		return;
 	cJSON_AddNumberToObject(o, "ttlMs", MCP_TTL_MS);
-	cJSON_AddStringToObject(o, "cacheScope", "public");
+	cJSON_AddStringToObject(o, "cacheScope", r->scope.all ? "private" : "public");
 }
 
 static void on_discover(struct mcp_reply *r, const cJSON *params)
@@ -156,7 +167,7 @@ static void on_discover(struct mcp_reply *r, const cJSON *params)
 	(void)params;
 	cJSON_AddItemToObject(o, "supportedVersions", revision_list());
 	add_capabilities(o);
-	cJSON_AddStringToObject(o, "instructions", instructions);
+	cJSON_AddStringToObject(o, "instructions", instructions_of(r));
 	add_lifetime(r, o);
 	answer(r, o);
 }
@@ -177,7 +188,8 @@ static void on_list(struct mcp_reply *r, const cJSON *params)
 		return;
 	}
 	o = cJSON_CreateObject();
-	cJSON_AddItemToObject(o, "tools", tools_list());
+	cJSON_AddItemToObject(
+		o, "tools", r->scope.all ? agents_tools_list(r->scope.role) : tools_list());
 	add_lifetime(r, o);
 	answer(r, o);
 }
@@ -188,7 +200,7 @@ static void on_call(struct mcp_reply *r, const cJSON *params)
 
 	r->tool = json_str(params, "name", NULL);
 	r->arguments = arguments;
-	if (!r->tool || !tools_has(r->tool))
+	if (!r->tool || !(r->scope.all ? agents_tools_has(r->tool) : tools_has(r->tool)))
 		refuse(r, 200,
 			mcp_error(r->id, MCP_INVALID_PARAMS, NULL, "there is no tool \"%.60s\"",
 				r->tool ? r->tool : ""));
@@ -311,12 +323,13 @@ static void dispatch(struct mcp_reply *r, const char *method, const cJSON *param
 			r->id, MCP_METHOD_NOT_FOUND, NULL, "there is no method \"%.60s\"", method));
 }
 
-void mcp_read(const struct mcp_headers *h, const cJSON *message, struct mcp_reply *r)
+void mcp_read(const struct mcp_headers *h, struct mcp_scope scope, const cJSON *message,
+	struct mcp_reply *r)
 {
 	const cJSON *params = json_get(message, "params");
 	const char *method;
 
-	*r = (struct mcp_reply){0};
+	*r = (struct mcp_reply){.scope = scope};
 	/* A response: nothing was asked. */
 	if (cJSON_IsObject(message) && !json_get(message, "method") &&
 		(json_get(message, "result") || json_get(message, "error"))) {

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "gateway.h"
+
 #define MCP_BATCH_MAX 16   /* messages of one body, revision 2025-03-26 */
 #define MCP_HEADER_MAX 128 /* bytes of a header that is looked at, with its NUL */
 #define MCP_ID_MAX 512     /* bytes of an id that is a text */
@@ -30,6 +32,12 @@ struct mcp_headers {
 	char version[MCP_HEADER_MAX], method[MCP_HEADER_MAX], name[MCP_HEADER_MAX];
 };
 
+/* Whose tools are meant. */
+struct mcp_scope {
+	bool all;       /* of all agents; else the browser's of one */
+	enum role role; /* of all: what the client may */
+};
+
 enum mcp_outcome {
 	MCP_ANSWER,  /* `answer` goes back with `status` */
 	MCP_NOTHING, /* a notification or a response: 202 and no body */
@@ -39,6 +47,7 @@ enum mcp_outcome {
 struct mcp_reply {
 	enum mcp_outcome outcome;
 	enum mcp_revision revision;
+	struct mcp_scope scope;
 	int status;
 	cJSON *answer;          /* the caller's to delete */
 	const char *tool;       /* points into the message, as do the next two */
@@ -48,7 +57,8 @@ struct mcp_reply {
 
 /* One message, anything that JSON can say. in_batch: its header does not have to tell its method.
  */
-void mcp_read(const struct mcp_headers *h, const cJSON *message, struct mcp_reply *ret);
+void mcp_read(const struct mcp_headers *h, struct mcp_scope scope, const cJSON *message,
+	struct mcp_reply *ret);
 /* True when this client may send several in a list. */
 bool mcp_may_batch(const struct mcp_headers *h);
 

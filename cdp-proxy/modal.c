@@ -142,32 +142,67 @@ static void answer_dialog(struct executor *ex, bool accept)
 	executor_call(ex, ex->modal.session, "Page.handleJavaScriptDialog", p, on_answered);
 }
 
-/* One path, or with a chooser of several files one in each line. */
-static void answer_files(struct executor *ex)
+/* The paths in the lines of a text, as DOM.setFileInputFiles wants them. NULL when there is none,
+ * or one that is not below the folder of uploads. */
+static cJSON *files_of(const char *text)
 {
-	cJSON *p = cJSON_CreateObject(), *files = cJSON_AddArrayToObject(p, "files");
+	AUTOFREE char *copy = xstrdup(text);
+	cJSON *files = cJSON_CreateArray();
 	char *save = NULL, *line;
 	bool fine = true;
 
-	for (line = strtok_r(ex->modal.text, "\n", &save); line;
-		line = strtok_r(NULL, "\n", &save)) {
+	for (line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		AUTOFREE char *path =
 			line[0] == '/' ? xstrdup(line) : xasprintf(FILTER_UPLOADS "/%s", line);
 
 		fine &= filter_path_below(path, FILTER_UPLOADS);
 		cJSON_AddItemToArray(files, cJSON_CreateString(path));
 	}
-	ex->modal.text[0] = '\0';
-	ex->modal.typed = false;
-	if (!fine || !cJSON_GetArraySize(files)) {
-		cJSON_Delete(p);
+	if (fine && cJSON_GetArraySize(files))
+		return files;
+	cJSON_Delete(files);
+	return NULL;
+}
+
+int modal_count_paths(const char *text)
+{
+	cJSON *files = files_of(text);
+	int n = cJSON_GetArraySize(files);
+
+	cJSON_Delete(files);
+	return n;
+}
+
+static void set_files(struct executor *ex, const char *session, uint64_t node, const char *text)
+{
+	cJSON *p, *files = files_of(text);
+
+	if (!files) {
 		executor_fail(ex, "Files are chosen below %s, and there alone.", FILTER_UPLOADS);
 		return;
 	}
-	cJSON_AddNumberToObject(p, "backendNodeId", (double)ex->modal.node);
+	p = cJSON_CreateObject();
+	cJSON_AddItemToObject(p, "files", files);
+	cJSON_AddNumberToObject(p, "backendNodeId", (double)node);
 	ex->modal.kind = MODAL_NONE;
+	ex->begins_until = 0;
 	executor_wait(ex, WAIT_ANSWER, ANSWER_MS);
-	executor_call(ex, ex->modal.session, "DOM.setFileInputFiles", p, on_answered);
+	executor_call(ex, session, "DOM.setFileInputFiles", p, on_answered);
+}
+
+/* One path, or with a chooser of several files one in each line. */
+static void answer_files(struct executor *ex)
+{
+	AUTOFREE char *text = xstrdup(ex->modal.text);
+
+	ex->modal.text[0] = '\0';
+	ex->modal.typed = false;
+	set_files(ex, ex->modal.session, ex->modal.node, text);
+}
+
+void modal_upload(struct executor *ex, const struct action *a)
+{
+	set_files(ex, tabs_front(ex)->session, ex->search.ref.node, a->text);
 }
 
 static void close_modal(struct executor *ex, bool accept)
@@ -251,7 +286,8 @@ bool modal_takes(struct executor *ex, const struct action *a)
 		return false;
 	if (a->kind == ACTION_SCREENSHOT)
 		return false;
-	if (a->kind == ACTION_SNAPSHOT && !blocks)
+	if ((a->kind == ACTION_SNAPSHOT || a->kind == ACTION_FIND || a->kind == ACTION_TEXT) &&
+		!blocks)
 		return false;
 	if (a->kind == ACTION_SNAPSHOT && a->after) {
 		executor_done(ex, "");

@@ -53,28 +53,50 @@ static const char as_point[] = "return point()}";
 static const char as_box[] = "return size()}";
 static const char as_check[] = "const is=e.checked?? (e.getAttribute('aria-checked')==='true');"
 			       "if(is===v)return{done:1};return point()}";
-static const char as_field[] =
-	"if(e.disabled||e.readOnly)return{why:'cannot be changed'};"
-	"if(e.localName==='input'&&/^(color|date|datetime-local|month|range|time|week)$/"
-	".test(e.type)){"
-	"e.focus();e.value=v;if(e.value!==v)return{why:'does not take "
-	"\"'+v+'\"'};fire();return{done:1}}"
-	"if(!(e.isContentEditable||e.localName==='textarea'||(e.localName==='input'&&"
-	"!/^(button|checkbox|file|hidden|image|radio|reset|submit)$/.test(e.type))))"
-	"return{why:'is no field that can be typed into'};"
-	"e.focus();return{}}";
+#define FIELD                                                                             \
+	"if(e.disabled||e.readOnly)return{why:'cannot be changed'};"                      \
+	"if(e.localName==='input'&&/^(color|date|datetime-local|month|range|time|week)$/" \
+	".test(e.type)){"                                                                 \
+	"e.focus();e.value=v;if(e.value!==v)return{why:'does not take "                   \
+	"\"'+v+'\"'};fire();return{done:1}}"                                              \
+	"if(!(e.isContentEditable||e.localName==='textarea'||(e.localName==='input'&&"    \
+	"!/^(button|checkbox|file|hidden|image|radio|reset|submit)$/.test(e.type))))"     \
+	"return{why:'is no field that can be typed into'};"                               \
+	"e.focus();return{}"
+#define LIST                                                                                  \
+	"if(e.disabled)return{why:'cannot be changed'};"                                      \
+	"if(!e.multiple&&v.length>1)return{why:'takes one value only'};"                      \
+	"const o=[...e.options],w=v.map(t=>o.find(q=>q.value===t||q.label===t||q.text===t))," \
+	"m=w.indexOf(undefined);if(m>=0)return{why:'has no option \"'+v[m]+'\"'};"            \
+	"e.focus();for(const q of o)q.selected=w.includes(q);fire();return{done:1}"
+static const char as_field[] = FIELD "}";
 static const char as_list[] =
-	"if(e.localName!=='select')return{why:'is no list to choose from'};"
+	"if(e.localName!=='select')return{why:'is no list to choose from'};" LIST "}";
+/* A value as a person would bring it about: a click, a choice or text. */
+static const char as_set[] =
+	"const r=e.getAttribute('role')?? '',s=typeof v==='string'?v:JSON.stringify(v);"
+	"if(e.localName==='input'?/^(checkbox|radio)$/.test(e.type):"
+	"/^(checkbox|radio|switch|menuitemcheckbox|menuitemradio)$/.test(r)){"
+	"if(s!=='true'&&s!=='false')return{why:'takes true or false'};"
 	"if(e.disabled)return{why:'cannot be changed'};"
-	"if(!e.multiple&&v.length>1)return{why:'takes one value only'};"
-	"const o=[...e.options],w=v.map(t=>o.find(q=>q.value===t||q.label===t||q.text===t)),"
-	"m=w.indexOf(undefined);if(m>=0)return{why:'has no option \"'+v[m]+'\"'};"
-	"e.focus();for(const q of o)q.selected=w.includes(q);fire();return{done:1}}";
+	"const on=e.checked?? (e.getAttribute('aria-checked')==='true');"
+	"if(on===(s==='true'))return{done:1};"
+	"if(on&&(e.type==='radio'||/radio$/.test(r)))return{why:'cannot be switched off; "
+	"set another one'};return point()}"
+	"if(e.localName==='select'){v=[s];" LIST "}v=s;" FIELD "}";
+static const char as_upload[] =
+	"if(e.localName!=='input'||e.type!=='file')return{why:'is no file input'};"
+	"if(e.disabled)return{why:'cannot be changed'};"
+	"if(v>1&&!e.multiple)return{why:'takes one file only'};return{}}";
 
 static const char *function_of(const struct action *a)
 {
-	if (a->kind == ACTION_SCREENSHOT)
+	if (a->kind == ACTION_SCREENSHOT || a->kind == ACTION_SCROLL_TO)
 		return as_box;
+	if (a->kind == ACTION_SET)
+		return as_set;
+	if (a->kind == ACTION_UPLOAD)
+		return as_upload;
 	if (a->kind == ACTION_TYPE)
 		return as_field;
 	if (a->kind == ACTION_CHOOSE)
@@ -131,6 +153,13 @@ void node_forget(struct executor *ex, const char *tab)
 			ex->refs->list[i].gone = true;
 }
 
+const struct ref *node_find(struct executor *ex, unsigned int number)
+{
+	const struct ref *r = by_number(ex->refs, number);
+
+	return r && !r->gone ? r : NULL;
+}
+
 uint64_t node_of(struct executor *ex, unsigned int number)
 {
 	const struct ref *r = by_number(ex->refs, number);
@@ -152,16 +181,30 @@ static bool over(const struct executor *ex, uint64_t tag)
 	return executor_stale(ex, tag) || ex->wait != WAIT_NODE || !tabs_front(ex);
 }
 
+/* As the model writes it. */
+static const char *form_of_ref(const struct executor *ex)
+{
+	return executor_action(ex)->browser ? "ref_" : "ref e";
+}
+
 static void fail(struct executor *ex, const char *why)
 {
-	executor_fail(ex, "ref e%u %s", ex->search.ref.number, why);
+	executor_fail(ex, "%s%u %s", form_of_ref(ex), ex->search.ref.number, why);
 }
 
 void node_gone(struct executor *ex, unsigned int number)
 {
-	executor_fail(ex,
-		"ref e%u is no longer on the page. Take a new browser_snapshot and use its refs.",
-		number);
+	executor_fail(ex, "%s%u is no longer on the page. %s", form_of_ref(ex), number,
+		executor_action(ex)->browser
+			? "Use read_page or find again and take a reference from there."
+			: "Take a new browser_snapshot and use its refs.");
+}
+
+void node_elsewhere(struct executor *ex, unsigned int number)
+{
+	executor_fail(ex, "%s%u is on another tab. %s", form_of_ref(ex), number,
+		executor_action(ex)->browser ? "Name that tab_id, or switch to the tab first."
+					     : "Select it with browser_tabs first.");
 }
 
 static void gone(struct executor *ex)
@@ -249,6 +292,7 @@ static void judge(struct executor *ex, const cJSON *v)
 		ex->last_input = now_ms();
 		executor_done(ex, NULL);
 	} else if (json_get(v, "left")) {
+		ex->by_mouse = true;
 		s->x = number(v, "x");
 		s->y = number(v, "y");
 		s->left = number(v, "left");
@@ -277,8 +321,10 @@ static void add_value(cJSON *list, const struct action *a)
 {
 	cJSON *v = cJSON_CreateObject();
 
-	if (a->kind == ACTION_CHOOSE)
+	if (a->kind == ACTION_CHOOSE || a->kind == ACTION_SET)
 		cJSON_AddItemToObject(v, "value", cJSON_CreateRaw(a->choices));
+	else if (a->kind == ACTION_UPLOAD)
+		cJSON_AddNumberToObject(v, "value", modal_count_paths(a->text));
 	else if (a->kind == ACTION_TYPE)
 		cJSON_AddStringToObject(v, "value", a->text);
 	else
@@ -353,10 +399,11 @@ static void begin(struct executor *ex, unsigned int wanted)
 	const struct ref *r = by_number(ex->refs, wanted);
 
 	ex->search = (struct search){.ref.number = wanted};
+	ex->by_mouse = false;
 	if (!r || r->gone) {
 		gone(ex);
 	} else if (!streq(r->tab, tabs_front(ex)->id)) {
-		fail(ex, "is on another tab. Select it with browser_tabs first.");
+		node_elsewhere(ex, wanted);
 	} else {
 		ex->search.ref = *r;
 		call(ex, "DOM.scrollIntoViewIfNeeded", of_node(ex), on_scrolled);
@@ -367,7 +414,7 @@ bool node_ready(struct executor *ex)
 {
 	const struct action *a = executor_action(ex);
 
-	if (!a->ref || ex->found || a->kind == ACTION_EVALUATE)
+	if (!a->ref || ex->found || a->kind == ACTION_EVALUATE || a->kind == ACTION_SNAPSHOT)
 		return true;
 	begin(ex, a->ref);
 	return false;

@@ -19,6 +19,7 @@
 #define WINDOW 64
 #define ANSWER_MS 30000
 #define LOAD_MS 30000
+#define BEGIN_MS 1000       /* for a page to change after it was asked to */
 #define SETTLE_MS 150       /* after input, for what it causes to begin */
 #define SETTLE_LOAD_MS 5000 /* for a page that is loading */
 #define LOOK_MS 25
@@ -139,7 +140,12 @@ static struct action at_element(const struct executor *ex, const struct action *
 {
 	struct action b = *a;
 
-	if (!a->ref || a->kind == ACTION_TYPE)
+	if (a->kind == ACTION_SET) {
+		b.kind = ex->by_mouse ? ACTION_CLICK : ACTION_TYPE;
+		b.clicks = 1;
+		b.clear_first = true;
+	}
+	if (!a->ref || b.kind == ACTION_TYPE)
 		return b;
 	b.has_at = true;
 	b.at = (struct point){(int)ex->spot.x, (int)ex->spot.y};
@@ -241,8 +247,16 @@ static void navigate(struct executor *ex, const struct action *a)
 	}
 	p = cJSON_CreateObject();
 	cJSON_AddStringToObject(p, "url", url);
+	ex->begins_until = 0;
 	executor_wait(ex, WAIT_ANSWER, LOAD_MS);
 	executor_call(ex, tabs_front(ex)->session, "Page.navigate", p, on_gone_there);
+}
+
+/* The browser answers before the page changes. */
+static void expect_move(struct executor *ex)
+{
+	ex->moves_from = tabs_front(ex)->moves;
+	ex->begins_until = now_ms() + BEGIN_MS;
 }
 
 static void on_history(
@@ -264,6 +278,7 @@ static void on_history(
 	if (entry) {
 		p = cJSON_CreateObject();
 		cJSON_AddNumberToObject(p, "entryId", (double)json_int(entry, "id", 0));
+		expect_move(ex);
 		executor_call(ex, tabs_front(ex)->session, "Page.navigateToHistoryEntry", p,
 			on_gone_there);
 	} else {
@@ -354,8 +369,8 @@ static bool ends_hung(struct executor *ex)
 void perform(struct executor *ex)
 {
 	const struct action *a = executor_action(ex);
-	bool leaves =
-		a->kind == ACTION_NAVIGATE || a->kind == ACTION_BACK || a->kind == ACTION_FORWARD;
+	bool leaves = a->kind == ACTION_NAVIGATE || a->kind == ACTION_BACK ||
+		      a->kind == ACTION_FORWARD || a->kind == ACTION_RELOAD;
 
 	if (leaves && ends_hung(ex))
 		return;
@@ -367,8 +382,24 @@ void perform(struct executor *ex)
 	case ACTION_NAVIGATE:
 		navigate(ex, a);
 		break;
+	case ACTION_RELOAD:
+		expect_move(ex);
+		executor_wait(ex, WAIT_ANSWER, ANSWER_MS);
+		executor_call(ex, tabs_front(ex)->session, "Page.reload", NULL, on_gone_there);
+		break;
 	case ACTION_SNAPSHOT:
+	case ACTION_FIND:
 		tree_begin(ex);
+		break;
+	case ACTION_TEXT:
+		script_text(ex);
+		break;
+	case ACTION_SCROLL_TO:
+		ex->last_input = now_ms();
+		executor_done(ex, NULL);
+		break;
+	case ACTION_UPLOAD:
+		modal_upload(ex, a);
 		break;
 	case ACTION_EVALUATE:
 		script_evaluate(ex, a);
@@ -416,14 +447,20 @@ static void look_loaded(struct executor *ex)
 {
 	const struct tab *t = tabs_front(ex);
 	bool loading = t && t->loading && !modal_blocks(ex);
+	bool begins =
+		t && t->moves == ex->moves_from && now_ms() < ex->begins_until && !modal_blocks(ex);
 
-	if (loading && now_ms() < ex->load_until) {
+	if ((loading || begins) && now_ms() < ex->load_until) {
 		executor_wait(ex, WAIT_LOAD, LOOK_MS);
 		return;
 	}
 	if (loading)
 		executor_note(ex, "The page is still loading.");
-	executor_done(ex, NULL);
+	ex->begins_until = 0;
+	if (t && executor_action(ex)->told && !modal_blocks(ex))
+		script_where(ex);
+	else
+		executor_done(ex, NULL);
 }
 
 void perform_late(struct executor *ex)
@@ -431,7 +468,7 @@ void perform_late(struct executor *ex)
 	struct tab *t = tabs_front(ex);
 
 	if (t && (ex->wait == WAIT_STEPS || ex->wait == WAIT_PICTURE || ex->wait == WAIT_VIEW ||
-			 ex->wait == WAIT_NODE || ex->wait == WAIT_TREE))
+			 ex->wait == WAIT_NODE || ex->wait == WAIT_TREE || ex->wait == WAIT_WORLD))
 		t->hung = true;
 	switch ((int)ex->wait) {
 	case WAIT_SETTLE:
@@ -452,6 +489,12 @@ void perform_late(struct executor *ex)
 		break;
 	case WAIT_CLOSED:
 		tabs_look_closed(ex);
+		break;
+	case WAIT_WORLD:
+		script_world_late(ex);
+		break;
+	case WAIT_REPORT:
+		report_late(ex);
 		break;
 	case WAIT_SCRIPT:
 		executor_call(
@@ -506,6 +549,9 @@ void perform_interrupted(struct executor *ex)
 		executor_note(ex, "The function goes on when the dialog is answered.");
 		executor_done(ex, NULL);
 		break;
+	case WAIT_WORLD:
+		script_world_late(ex);
+		break;
 	case WAIT_TEXT:
 	case WAIT_NODE:
 	case WAIT_TREE:
@@ -529,6 +575,7 @@ void perform_crashed(struct executor *ex)
 	case WAIT_TEXT:
 	case WAIT_NODE:
 	case WAIT_TREE:
+	case WAIT_WORLD:
 		executor_fail(ex, "The tab crashed. It will be loaded again by the next action.");
 		break;
 	default:

@@ -10,17 +10,50 @@
 #define AWAIT_MS 30000
 #define ANSWER_MS 5000
 #define LOOK_MS 100
-#define RESULT_MAX 102400 /* characters of what a script returns */
+#define WORLD_MS 10000
+#define SCRIPT_TEXT_MAX 50000 /* bytes of what a script comes to */
+#define RESULT_MAX 102400     /* characters of what a script returns */
 #define WHY_MAX 500
 
 /* ---- A page's own JavaScript ---- */
+
+static char *string_of(const cJSON *result)
+{
+	const char *text = json_str(result, "value", NULL);
+
+	return text ? xstrdup(text) : NULL;
+}
+
+/* What a script came to (Runtime.RemoteObject by value), cut. NULL: nothing that can be said. */
+static char *value_text(const cJSON *result)
+{
+	const cJSON *v = json_get(result, "value");
+	const char *other = json_str(result, "unserializableValue", json_str(result, "type", NULL));
+	char *text = NULL;
+	size_t n = SCRIPT_TEXT_MAX;
+
+	if (cJSON_IsString(v))
+		text = xstrdup(v->valuestring);
+	else if (v)
+		text = cJSON_PrintUnformatted(v);
+	else if (other)
+		text = xstrdup(other);
+	if (text && strlen(text) > n) {
+		while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
+			n--;
+		text[n] = '\0';
+	}
+	return text;
+}
 
 static void on_result(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
 {
 	struct executor *ex = data;
 	cJSON *o = err ? NULL : discovery_parse(result, n, CDP_OBJECT);
 	const cJSON *thrown = json_get(o, "exceptionDetails");
-	const char *text = json_str(json_get(o, "result"), "value", NULL);
+	AUTOFREE char *text = executor_stale(ex, tag)       ? NULL
+			      : executor_action(ex)->script ? value_text(json_get(o, "result"))
+							    : string_of(json_get(o, "result"));
 
 	if (executor_stale(ex, tag) || ex->wait != WAIT_SCRIPT) {
 		cJSON_Delete(o);
@@ -30,7 +63,8 @@ static void on_result(void *data, uint64_t tag, const char *result, size_t n, co
 	if (err)
 		executor_failed(ex, err);
 	else if (thrown)
-		executor_fail(ex, "The function failed: %.*s", WHY_MAX,
+		executor_fail(ex, "The %s failed: %.*s",
+			executor_action(ex)->script ? "script" : "function", WHY_MAX,
 			json_str(json_get(thrown, "exception"), "description",
 				json_str(thrown, "text", "it threw something")));
 	else if (!text)
@@ -92,6 +126,11 @@ void script_evaluate(struct executor *ex, const struct action *a)
 	} else if (a->ref) {
 		cJSON_AddNumberToObject(p, "backendNodeId", (double)node);
 		executor_call(ex, tabs_front(ex)->session, "DOM.resolveNode", p, on_node);
+	} else if (a->script) {
+		cJSON_AddStringToObject(p, "expression", a->text);
+		cJSON_AddBoolToObject(p, "replMode", true);
+		add_flags(p);
+		executor_call(ex, tabs_front(ex)->session, "Runtime.evaluate", p, on_result);
 	} else {
 		AUTOFREE char *text = wrapped(a->text, "(async()=>", "", ")()");
 
@@ -155,4 +194,112 @@ void script_await(struct executor *ex, const struct action *a)
 	(void)a;
 	ex->load_until = now_ms() + AWAIT_MS;
 	script_look(ex);
+}
+
+/* ---- What a page says of itself ---- */
+
+/* What is an article, or the page's main part, where that is a good part of the page. */
+static const char page_text[] =
+	"(()=>{const b=document.body;if(!b)return'';const t=e=>(e.innerText?? '').trim();"
+	"const all=t(b),best=[...document.querySelectorAll('article,main,[role=main]')].map(t)"
+	".sort((x,y)=>y.length-x.length)[0]?? '';"
+	"const s=(best.length*4>=all.length?best:all).replace(/\\n{3,}/g,'\\n\\n');"
+	"return s.length>50000?s.slice(0,50000).toWellFormed()+'\\n… (cut: '+s.length+"
+	"' characters in all)':s})()";
+static const char page_place[] =
+	"[location.href,document.title,"
+	"performance.getEntriesByType('navigation')[0]?.responseStatus??0]";
+
+/* [address, title, status]; NULL: as the browser told of the tab. */
+static void tell_place(struct executor *ex, const cJSON *v)
+{
+	const struct tab *t = tabs_front(ex);
+	const char *url = cJSON_GetStringValue(cJSON_GetArrayItem(v, 0)),
+		   *title = cJSON_GetStringValue(cJSON_GetArrayItem(v, 1));
+	const cJSON *status = cJSON_GetArrayItem(v, 2);
+	struct buf b;
+
+	buf_init(&b, 3 * TAB_URL_MAX);
+	buf_add_str(&b, "Navigated to ");
+	/* That of an error's page, and one that is very long, say nothing. */
+	if (!url || strlen(url) >= TAB_URL_MAX || starts_with(url, "chrome-error:"))
+		url = t ? t->url : "";
+	report_line(&b, url);
+	if (!title)
+		title = t ? t->title : "";
+	if (*title && strlen(title) < TAB_URL_MAX) {
+		buf_add_str(&b, " — ");
+		report_line(&b, title);
+	}
+	if (cJSON_IsNumber(status) && status->valueint >= 100 && status->valueint < 1000)
+		buf_addf(&b, " (HTTP %d)", status->valueint);
+	executor_done(ex, buf_str(&b));
+	buf_done(&b);
+}
+
+static void on_said(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+	cJSON *o = err ? NULL : discovery_parse(result, n, CDP_OBJECT);
+	const cJSON *v = json_get(json_get(o, "result"), "value");
+
+	if (!executor_stale(ex, tag) && ex->wait == WAIT_WORLD) {
+		if (executor_action(ex)->kind != ACTION_TEXT)
+			tell_place(ex, v);
+		else if (!cJSON_IsString(v))
+			executor_fail(ex, "The page does not say what its text is.");
+		else
+			executor_done(ex, *v->valuestring ? v->valuestring : "(empty)");
+	}
+	cJSON_Delete(o);
+}
+
+static void on_world(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+	cJSON *o = err ? NULL : discovery_parse(result, n, CDP_OBJECT), *p;
+	int64_t world = json_int(o, "executionContextId", 0);
+
+	cJSON_Delete(o);
+	if (executor_stale(ex, tag) || ex->wait != WAIT_WORLD || !tabs_front(ex))
+		return;
+	if (!world) {
+		script_world_late(ex);
+		return;
+	}
+	p = cJSON_CreateObject();
+	cJSON_AddStringToObject(
+		p, "expression", executor_action(ex)->kind == ACTION_TEXT ? page_text : page_place);
+	cJSON_AddNumberToObject(p, "contextId", (double)world);
+	cJSON_AddBoolToObject(p, "returnByValue", true);
+	executor_call(ex, tabs_front(ex)->session, "Runtime.evaluate", p, on_said);
+}
+
+/* In a world of ours, where the page's scripts cannot answer for it. */
+static void ask_page(struct executor *ex)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(p, "frameId", tabs_front(ex)->id);
+	cJSON_AddStringToObject(p, "worldName", "berth");
+	executor_wait(ex, WAIT_WORLD, WORLD_MS);
+	executor_call(ex, tabs_front(ex)->session, "Page.createIsolatedWorld", p, on_world);
+}
+
+void script_text(struct executor *ex)
+{
+	ask_page(ex);
+}
+
+void script_where(struct executor *ex)
+{
+	ask_page(ex);
+}
+
+void script_world_late(struct executor *ex)
+{
+	if (executor_action(ex)->kind == ACTION_TEXT)
+		executor_fail(ex, "The page does not answer.");
+	else
+		tell_place(ex, NULL);
 }

@@ -28,7 +28,10 @@ struct printer {
 	snapshot_ref_fn *fn;
 	void *data;
 	struct buf *out;
-	int level; /* of the recursion, which also things that are left out go through */
+	const struct snapshot_wish *wish;
+	bool in_view; /* the thing around is */
+	size_t seen;  /* things printed that are in view */
+	int level;    /* of the recursion, which also things that are left out go through */
 };
 
 /* Chromium's own roles under the names that people know; "": left out, its children are not. */
@@ -74,8 +77,7 @@ static bool is_text(const cJSON *node)
 	return streq(raw_role(node), "StaticText");
 }
 
-/* The role as it is printed; "" when the thing itself is not. */
-static void role_name(const cJSON *node, char out[32])
+void snapshot_role(const cJSON *node, char out[32])
 {
 	const char *role = raw_role(node);
 	size_t n = 0;
@@ -128,8 +130,7 @@ static struct entry *find(const struct printer *p, const cJSON *id)
 
 /* ---- Text ---- */
 
-/* White space in a row is one space, as it is on the page. Cut at SNAPSHOT_NAME_MAX. */
-static void add_clean(struct buf *b, const char *text)
+void snapshot_clean(struct buf *b, const char *text)
 {
 	size_t from = b->len;
 	bool space = false;
@@ -189,7 +190,7 @@ static const cJSON *property(const cJSON *node, const char *name)
 	return NULL;
 }
 
-static void add_attributes(struct printer *p, const cJSON *node)
+static void add_attributes(struct buf *out, const cJSON *node)
 {
 	static const char *const tokens[] = {"checked", "pressed"};
 	static const char *const flags[] = {"disabled", "expanded", "selected"};
@@ -199,22 +200,22 @@ static void add_attributes(struct printer *p, const cJSON *node)
 		const char *s = cJSON_GetStringValue(property(node, tokens[i]));
 
 		if (s && streq(s, "true"))
-			buf_addf(p->out, " [%s]", tokens[i]);
+			buf_addf(out, " [%s]", tokens[i]);
 		else if (s && streq(s, "mixed"))
-			buf_addf(p->out, " [%s=mixed]", tokens[i]);
+			buf_addf(out, " [%s=mixed]", tokens[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (cJSON_IsTrue(property(node, flags[i])))
-			buf_addf(p->out, " [%s]", flags[i]);
+			buf_addf(out, " [%s]", flags[i]);
 	if (cJSON_IsTrue(property(node, "focused")))
-		buf_add_str(p->out, " [active]");
+		buf_add_str(out, " [active]");
 	v = property(node, "level");
 	if (streq(raw_role(node), "heading") && cJSON_IsNumber(v) && v->valuedouble >= 1 &&
 		v->valuedouble < 100)
-		buf_addf(p->out, " [level=%d]", v->valueint);
+		buf_addf(out, " [level=%d]", v->valueint);
 }
 
-static uint64_t node_number(const cJSON *node)
+uint64_t snapshot_node(const cJSON *node)
 {
 	int64_t n = json_int(node, "backendDOMNodeId", 0);
 
@@ -223,10 +224,47 @@ static uint64_t node_number(const cJSON *node)
 
 static void add_ref(struct printer *p, const cJSON *node)
 {
-	uint64_t n = node_number(node);
+	uint64_t n = snapshot_node(node);
 
 	if (n && !p->out->full)
-		buf_addf(p->out, " [ref=e%u]", p->fn(p->data, n));
+		buf_addf(p->out, p->wish->browser ? " [ref_%u]" : " [ref=e%u]", p->fn(p->data, n));
+}
+
+void snapshot_head(const cJSON *node, const char *role, struct buf *out)
+{
+	struct buf name;
+
+	buf_init(&name, 2 * SNAPSHOT_NAME_MAX);
+	snapshot_clean(&name, value_of(node, "name"));
+	buf_add_str(out, role);
+	if (name.len) {
+		buf_add_u8(out, ' ');
+		add_quoted(out, buf_str(&name));
+	}
+	buf_done(&name);
+	add_attributes(out, node);
+}
+
+/* ---- What is wanted ---- */
+
+/* What can be used: by its role, or as the keyboard reaches it. */
+static bool is_interactive(const cJSON *node, const char *role)
+{
+	static const char *const all[] = {"button", "checkbox", "combobox", "link", "listbox",
+		"menuitem", "menuitemcheckbox", "menuitemradio", "option", "radio", "searchbox",
+		"slider", "spinbutton", "switch", "tab", "textbox", "treeitem"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (streq(role, all[i]))
+			return true;
+	return *role && !streq(role, "iframe") && cJSON_IsTrue(property(node, "focusable"));
+}
+
+static bool is_in_view(const struct printer *p, const cJSON *node)
+{
+	enum inview_state s = inview_of(p->wish->view, snapshot_node(node));
+
+	return s == INVIEW_UNKNOWN ? p->in_view : s == INVIEW_IN;
 }
 
 /* ---- Lines ---- */
@@ -247,11 +285,11 @@ static bool only_text(const struct printer *p, const cJSON *node, int depth, str
 
 		if (!e || e->printed || b->len >= SNAPSHOT_NAME_MAX)
 			return false;
-		role_name(e->node, role);
+		snapshot_role(e->node, role);
 		if (is_text(e->node)) {
 			if (b->len)
 				buf_add_u8(b, ' ');
-			add_clean(b, value_of(e->node, "name"));
+			snapshot_clean(b, value_of(e->node, "name"));
 		} else if (role[0] || !only_text(p, e->node, depth + 1, b)) {
 			return false;
 		}
@@ -261,7 +299,7 @@ static bool only_text(const struct printer *p, const cJSON *node, int depth, str
 
 static const struct snapshot_frame *frame_in(const struct printer *p, const cJSON *node)
 {
-	uint64_t n = node_number(node);
+	uint64_t n = snapshot_node(node);
 
 	for (size_t i = 0; n && i < p->n_frames; i++)
 		if (p->frames[i].owner == n && p->frames[i].text && *p->frames[i].text)
@@ -290,7 +328,7 @@ static void print_address(const struct printer *p, const cJSON *node, const char
 	if (!streq(role, "link") || !url)
 		return;
 	buf_init(&b, SNAPSHOT_NAME_MAX + 8);
-	add_clean(&b, url);
+	snapshot_clean(&b, url);
 	indent(p, depth);
 	buf_addf(p->out, "/url: %s\n", buf_str(&b));
 	buf_done(&b);
@@ -321,7 +359,7 @@ static void print_inside(
 	if (*value_of(node, "value") && !streq(role, "link")) {
 		buf_done(&text);
 		buf_init(&text, 4 * SNAPSHOT_NAME_MAX);
-		add_clean(&text, value_of(node, "value"));
+		snapshot_clean(&text, value_of(node, "value"));
 		plain = !streq(role, "combobox") && !streq(role, "listbox");
 	}
 	if (text.len && (plain || *value_of(node, "value")) && !streq(buf_str(&text), name)) {
@@ -350,8 +388,11 @@ static void print_text(
 {
 	struct buf b;
 
+	if (p->wish->interactive || !is_in_view(p, node))
+		return;
+	p->seen++;
 	buf_init(&b, 2 * SNAPSHOT_NAME_MAX);
-	add_clean(&b, value_of(node, "name"));
+	snapshot_clean(&b, value_of(node, "name"));
 	if (b.len && !streq(buf_str(&b), name)) {
 		indent(p, depth);
 		buf_add_str(p->out, "text");
@@ -364,37 +405,69 @@ static void print_text(
 	buf_done(&b);
 }
 
+/* What is behind `len` was never written. */
+static void take_back(struct buf *b, size_t len)
+{
+	b->len = len;
+	if (b->data)
+		b->data[len] = '\0';
+}
+
+/* One that is printed itself. */
+static void print_thing(struct printer *p, const cJSON *node, const char *role, int depth)
+{
+	struct buf own;
+
+	buf_init(&own, 2 * SNAPSHOT_NAME_MAX);
+	snapshot_clean(&own, value_of(node, "name"));
+	indent(p, depth);
+	snapshot_head(node, role, p->out);
+	add_ref(p, node);
+	print_inside(p, node, role, buf_str(&own), depth);
+	buf_done(&own);
+}
+
+/* What is not wanted itself, and what is in it stands in its place. */
+static void print_through(
+	struct printer *p, const cJSON *node, int depth, const char *name, bool boxed)
+{
+	const struct snapshot_frame *f = p->wish->interactive ? frame_in(p, node) : NULL;
+
+	print_children(p, node, depth, name, boxed);
+	if (f) {
+		p->seen++;
+		print_frame(p, f, depth);
+	}
+}
+
 static void print_node(
 	struct printer *p, const cJSON *node, int depth, const char *name, bool boxed)
 {
+	size_t from = p->out->len, seen = p->seen;
+	int deepest = p->wish->depth ? p->wish->depth - 1 : SNAPSHOT_DEPTH_MAX;
+	bool around = p->in_view;
 	char role[32];
-	struct buf own;
 
-	if (depth > SNAPSHOT_DEPTH_MAX || p->level > LEVELS_MAX || p->out->full)
+	if (depth > deepest || p->level > LEVELS_MAX || p->out->full)
 		return;
 	if (is_text(node)) {
 		print_text(p, node, depth, name, boxed);
 		return;
 	}
-	role_name(node, role);
+	snapshot_role(node, role);
 	if (streq(role, "inlinetextbox") || streq(role, "linebreak"))
 		return;
-	if (!role[0]) {
-		print_children(p, node, depth, name, boxed);
-		return;
+	p->in_view = is_in_view(p, node);
+	if (!role[0] || (p->wish->interactive && !is_interactive(node, role))) {
+		print_through(p, node, depth, name, boxed);
+	} else {
+		p->seen += p->in_view;
+		print_thing(p, node, role, depth);
+		/* Neither it nor anything in it. */
+		if (p->seen == seen)
+			take_back(p->out, from);
 	}
-	buf_init(&own, 2 * SNAPSHOT_NAME_MAX);
-	add_clean(&own, value_of(node, "name"));
-	indent(p, depth);
-	buf_add_str(p->out, role);
-	if (own.len) {
-		buf_add_u8(p->out, ' ');
-		add_quoted(p->out, buf_str(&own));
-	}
-	add_attributes(p, node);
-	add_ref(p, node);
-	print_inside(p, node, role, buf_str(&own), depth);
-	buf_done(&own);
+	p->in_view = around;
 }
 
 /* boxed: something that is printed, and can be pointed at, is around them. */
@@ -415,12 +488,31 @@ static void print_children(
 	}
 }
 
-void snapshot_print(const cJSON *nodes, const struct snapshot_frame *frames, size_t n_frames,
-	snapshot_ref_fn *fn, void *data, struct buf *out)
+/* The first one, or the one that is wanted. NULL: it is not there. */
+static const cJSON *find_root(const cJSON *nodes, uint64_t wanted)
 {
-	struct printer p = {
-		.frames = frames, .n_frames = n_frames, .fn = fn, .data = data, .out = out};
-	const cJSON *root = cJSON_GetArrayItem(nodes, 0);
+	const cJSON *node;
+
+	if (!wanted)
+		return cJSON_GetArrayItem(nodes, 0);
+	cJSON_ArrayForEach (node, nodes) {
+		if (snapshot_node(node) == wanted && !json_bool(node, "ignored", false))
+			return node;
+	}
+	return NULL;
+}
+
+void snapshot_print(const cJSON *nodes, const struct snapshot_frame *frames, size_t n_frames,
+	const struct snapshot_wish *wish, snapshot_ref_fn *fn, void *data, struct buf *out)
+{
+	struct printer p = {.frames = frames,
+		.n_frames = n_frames,
+		.fn = fn,
+		.data = data,
+		.out = out,
+		.wish = wish,
+		.in_view = true};
+	const cJSON *root = find_root(nodes, wish->root);
 	struct entry *e;
 
 	if (!cJSON_IsArray(nodes) || !root)

@@ -48,6 +48,11 @@ static struct tab *find(const struct executor *ex, const char *id, size_t *ret_a
 	return NULL;
 }
 
+struct tab *tabs_of_id(const struct executor *ex, const char *id)
+{
+	return find(ex, id, NULL);
+}
+
 struct tab *tabs_of_session(const struct executor *ex, const char *session)
 {
 	for (size_t i = 0; *session && i < ex->n_tabs; i++)
@@ -75,7 +80,7 @@ void tabs_forget(struct executor *ex)
 
 /* ---- Target events ---- */
 
-static void read_info(struct tab *t, const cJSON *info)
+void tabs_read_info(struct tab *t, const cJSON *info)
 {
 	snprintf(t->url, sizeof(t->url), "%s", json_str(info, "url", ""));
 	snprintf(t->title, sizeof(t->title), "%s", json_str(info, "title", ""));
@@ -94,7 +99,9 @@ static void created(struct executor *ex, const cJSON *info)
 	t->number = ++ex->tabs_made;
 	snprintf(t->id, sizeof(t->id), "%s", id);
 	snprintf(t->context, sizeof(t->context), "%s", json_str(info, "browserContextId", ""));
-	read_info(t, info);
+	tabs_read_info(t, info);
+	if (ex->open)
+		report_opened(ex, t->id);
 	/* Another client's context of its own is not where a person would look. */
 	if (front && ex->open && !streq(front->context, t->context)) {
 		memmove(&ex->tabs[1], &ex->tabs[0], ex->n_tabs++ * sizeof(*ex->tabs));
@@ -121,7 +128,9 @@ static void gone(struct executor *ex, const char *id)
 	if (!front)
 		return;
 	ex->view_known = false;
-	executor_note(ex, "The tab was closed; the one before it is in front now.");
+	/* Who closed it knows. */
+	if (!streq(ex->leaving, id) || !ex->runs || !executor_action(ex)->browser)
+		executor_note(ex, "The tab was closed; the one before it is in front now.");
 	perform_interrupted(ex);
 }
 
@@ -151,7 +160,7 @@ void tabs_event(struct executor *ex, const char *method, const cJSON *params)
 	} else if (streq(method, "Target.targetInfoChanged")) {
 		t = find(ex, json_str(info, "targetId", ""), NULL);
 		if (t)
-			read_info(t, info);
+			tabs_read_info(t, info);
 		else
 			created(ex, info);
 	} else if (streq(method, "Target.targetDestroyed")) {
@@ -227,6 +236,16 @@ static cJSON *target_params(const struct tab *t)
 	return p;
 }
 
+/* The browser shows it, as a person would see it. */
+static void activate(struct executor *ex, const struct tab *t)
+{
+	if (streq(ex->active, t->id))
+		return;
+	snprintf(ex->active, sizeof(ex->active), "%s", t->id);
+	executor_call(ex, "", "Target.activateTarget", target_params(t), NULL);
+	ex->view_known = false;
+}
+
 static void attach(struct executor *ex, const struct tab *t)
 {
 	cJSON *p = target_params(t);
@@ -298,8 +317,7 @@ static void revive(struct executor *ex, const struct tab *t)
 
 /* ---- The action ---- */
 
-/* The tab that stands at a place in the order of opening; -1: the one in front. */
-static struct tab *by_place(const struct executor *ex, int place)
+struct tab *tabs_at(const struct executor *ex, int place)
 {
 	if (place < 0)
 		return tabs_front(ex);
@@ -319,11 +337,17 @@ static void list_tabs(struct executor *ex)
 	struct buf b;
 	const struct tab *t;
 
+	/* The report tells. */
+	if (executor_action(ex)->browser) {
+		executor_done(ex, NULL);
+		return;
+	}
+
 	/* This tells of it. */
 	if (tabs_front(ex))
 		tabs_front(ex)->announced = true;
 	buf_init(&b, TABS_MAX * (TAB_URL_MAX + TAB_TITLE_MAX + 32));
-	for (int i = 0; (t = by_place(ex, i)); i++)
+	for (int i = 0; (t = tabs_at(ex, i)); i++)
 		buf_addf(&b, "- %d:%s [%s] (%s)\n", i, t == tabs_front(ex) ? " (current)" : "",
 			t->title, t->url);
 	executor_done(ex, buf_str(&b));
@@ -333,10 +357,33 @@ static void list_tabs(struct executor *ex)
 /* One that asks whether to leave it stays, with the question open. */
 void tabs_look_closed(struct executor *ex)
 {
-	if (find(ex, ex->leaving, NULL) && !modal_blocks(ex) && now_ms() < ex->load_until)
+	bool there = find(ex, ex->leaving, NULL) != NULL;
+
+	if (there && !modal_blocks(ex) && now_ms() < ex->load_until)
 		executor_wait(ex, WAIT_CLOSED, LOOK_MS);
+	else if (there && executor_action(ex)->browser)
+		executor_fail(ex, "The tab is still open.");
 	else
 		list_tabs(ex);
+}
+
+static void on_opened(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+	struct json_found m;
+	char id[CDP_SESSION_MAX];
+
+	if (executor_stale(ex, tag) || ex->wait != WAIT_TAB)
+		return;
+	ex->last_input = now_ms();
+	if (err) {
+		executor_failed(ex, err);
+		return;
+	}
+	if (json_scan_find(result, n, "targetId", &m) == 1 && m.kind == JSON_KIND_STRING &&
+		json_scan_string(m.raw, m.raw_len, id, sizeof(id)) > 0)
+		tabs_put_front(ex, id);
+	list_tabs(ex);
 }
 
 static void on_acted(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
@@ -354,9 +401,43 @@ static void on_acted(void *data, uint64_t tag, const char *result, size_t n, con
 		tabs_look_closed(ex);
 }
 
+static void no_tab(struct executor *ex, const char *id)
+{
+	executor_fail(ex, "There is no tab \"%.64s\"; list_tabs tells which there are.", id);
+}
+
+bool tabs_borrow(struct executor *ex, const struct action *a)
+{
+	const struct tab *front = tabs_front(ex);
+
+	if (!a->tab || (front && streq(front->id, a->tab)))
+		return true;
+	if (!find(ex, a->tab, NULL)) {
+		no_tab(ex, a->tab);
+		return false;
+	}
+	if (!ex->lender[0] && front) {
+		snprintf(ex->lender, sizeof(ex->lender), "%s", front->id);
+		snprintf(ex->lent, sizeof(ex->lent), "%s", a->tab);
+	}
+	tabs_put_front(ex, a->tab);
+	return true;
+}
+
+void tabs_return(struct executor *ex)
+{
+	const struct tab *front = tabs_front(ex);
+
+	if (ex->lender[0] && front && streq(front->id, ex->lent) && !modal_blocks(ex)) {
+		tabs_put_front(ex, ex->lender);
+		activate(ex, tabs_front(ex));
+	}
+	ex->lender[0] = ex->lent[0] = '\0';
+}
+
 void tabs_act(struct executor *ex, const struct action *a)
 {
-	struct tab *t = by_place(ex, a->index);
+	struct tab *t = a->tab ? find(ex, a->tab, NULL) : tabs_at(ex, a->index);
 
 	ex->leaving[0] = '\0';
 	ex->load_until = now_ms() + CLOSE_MS;
@@ -367,7 +448,9 @@ void tabs_act(struct executor *ex, const struct action *a)
 
 		cJSON_AddStringToObject(p, "url", "about:blank");
 		executor_wait(ex, WAIT_TAB, TAB_MS);
-		executor_call(ex, "", "Target.createTarget", p, on_acted);
+		executor_call(ex, "", "Target.createTarget", p, on_opened);
+	} else if (!t && a->tab) {
+		no_tab(ex, a->tab);
 	} else if (!t) {
 		executor_fail(ex, "There is no tab %d.", MAX(a->index, 0));
 	} else if (streq(a->text, "close")) {
@@ -392,11 +475,7 @@ bool tabs_ready(struct executor *ex)
 		attach(ex, t);
 		return false;
 	}
-	if (!streq(ex->active, t->id)) {
-		snprintf(ex->active, sizeof(ex->active), "%s", t->id);
-		executor_call(ex, "", "Target.activateTarget", target_params(t), NULL);
-		ex->view_known = false;
-	}
+	activate(ex, t);
 	if (!t->announced)
 		executor_note(ex, "A new tab is in front: %s", t->url[0] ? t->url : "about:blank");
 	t->announced = true;

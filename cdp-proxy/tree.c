@@ -7,6 +7,7 @@
 #include "executor_state.h"
 #include "json.h"
 #include "json_scan.h"
+#include "match.h"
 #include "snapshot.h"
 #include "util.h"
 
@@ -30,8 +31,10 @@ struct frame {
 /* Owned by its executor. */
 struct tree {
 	struct frame frames[SNAPSHOT_FRAMES_MAX];
-	size_t n, at;
+	size_t n, at, first; /* first: the one that is wanted, with those in it */
 	bool cut;
+	struct inview *view; /* NULL: wherever it is */
+	struct matches found;
 };
 
 void tree_free(struct tree *t)
@@ -40,6 +43,8 @@ void tree_free(struct tree *t)
 		return;
 	for (size_t i = 0; i < t->n; i++)
 		free(t->frames[i].text);
+	inview_free(t->view);
+	match_done(&t->found);
 	free(t);
 }
 
@@ -72,6 +77,34 @@ static uint64_t hash(const char *text)
 	for (; *text; text++)
 		h = (h ^ (unsigned char)*text) * 0x100000001b3u;
 	return h;
+}
+
+static void tell_found(struct executor *ex)
+{
+	struct buf b;
+
+	buf_init(&b, SNAPSHOT_MAX);
+	match_print(&ex->tree->found, &b);
+	executor_done(ex, b.len ? buf_str(&b)
+				: "Nothing on the page goes by these words. Use other ones, or "
+				  "read_page.");
+	buf_done(&b);
+}
+
+/* For the browser toolset, which asks for parts. */
+static void tell_part(struct executor *ex)
+{
+	const struct tree *t = ex->tree;
+	const char *said = t->frames[t->first].text ? t->frames[t->first].text : "";
+	AUTOFREE char *text = NULL;
+
+	if (!*said && executor_action(ex)->ref) {
+		node_gone(ex, executor_action(ex)->ref);
+		return;
+	}
+	text = xasprintf("%s%s", *said ? said : "(empty)",
+		t->cut ? "… (the rest was cut: narrow it with ref or a smaller depth)\n" : "");
+	executor_done(ex, text);
 }
 
 static void whole(struct executor *ex)
@@ -122,13 +155,24 @@ static void print(struct executor *ex, const cJSON *nodes)
 	struct tree *t = ex->tree;
 	struct snapshot_frame inside[SNAPSHOT_FRAMES_MAX];
 	struct printing p = {ex, &t->frames[t->at]};
+	const struct action *a = executor_action(ex);
+	struct snapshot_wish wish = {.browser = a->browser,
+		.interactive = a->part == PART_INTERACTIVE,
+		.depth = a->depth,
+		.root = t->at == t->first && a->ref ? node_of(ex, a->ref) : 0,
+		.view = t->view};
 	size_t n = 0;
 	struct buf b;
+
+	if (a->kind == ACTION_FIND) {
+		match_add(&t->found, nodes, a->text, ref_of, &p);
+		return;
+	}
 
 	for (size_t i = t->at + 1; i < t->n; i++)
 		inside[n++] = (struct snapshot_frame){t->frames[i].owner, t->frames[i].text};
 	buf_init(&b, SNAPSHOT_MAX);
-	snapshot_print(nodes, inside, n, ref_of, &p, &b);
+	snapshot_print(nodes, inside, n, &wish, ref_of, &p, &b);
 	t->cut |= b.full;
 	t->frames[t->at].text = as_text(&b);
 	buf_done(&b);
@@ -157,6 +201,16 @@ static void note_title(struct tab *t, const cJSON *nodes)
 	snprintf(t->title, sizeof(t->title), "%s", json_str(name, "value", ""));
 }
 
+static void all_printed(struct executor *ex)
+{
+	if (executor_action(ex)->kind == ACTION_FIND)
+		tell_found(ex);
+	else if (executor_action(ex)->browser)
+		tell_part(ex);
+	else
+		whole(ex);
+}
+
 static void on_nodes(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
 {
 	struct executor *ex = data;
@@ -165,7 +219,7 @@ static void on_nodes(void *data, uint64_t tag, const char *result, size_t n, con
 	if (over(ex, tag))
 		return;
 	o = err ? NULL : parse_tree(result, n);
-	if (!o && ex->tree->at == 0) {
+	if (!o && ex->tree->at == ex->tree->first) {
 		executor_fail(ex, "No snapshot can be taken%s%s", err ? ": " : ": it is too large",
 			err ? err->msg : "");
 		return;
@@ -175,8 +229,8 @@ static void on_nodes(void *data, uint64_t tag, const char *result, size_t n, con
 	if (ex->tree->at == 0)
 		note_title(tabs_front(ex), json_get(o, "nodes"));
 	cJSON_Delete(o);
-	if (ex->tree->at == 0) {
-		whole(ex);
+	if (ex->tree->at == ex->tree->first) {
+		all_printed(ex);
 		return;
 	}
 	ex->tree->at--;
@@ -227,6 +281,55 @@ static void add_frames(struct tree *t, const cJSON *node, int depth)
 	}
 }
 
+/* The frame that the wanted element is in is the last one to be printed. False: it failed. */
+static bool find_first(struct executor *ex)
+{
+	const struct action *a = executor_action(ex);
+	const struct ref *r = node_find(ex, a->ref);
+	struct tree *t = ex->tree;
+
+	if (!a->ref)
+		return true;
+	if (r && !streq(r->tab, tabs_front(ex)->id)) {
+		node_elsewhere(ex, a->ref);
+		return false;
+	}
+	while (r && t->first < t->n && !streq(t->frames[t->first].id, r->frame))
+		t->first++;
+	if (r && t->first < t->n)
+		return true;
+	node_gone(ex, a->ref);
+	return false;
+}
+
+static void begin_frames(struct executor *ex)
+{
+	ex->tree->at = ex->tree->n - 1;
+	next_frame(ex);
+}
+
+/* Where boxes are is not known of pages that are too large: then all of it is printed. */
+static void on_boxes(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
+{
+	struct executor *ex = data;
+	cJSON *o;
+
+	if (over(ex, tag))
+		return;
+	o = err ? NULL : parse_tree(result, n);
+	ex->tree->view = inview_new(o, ex->view.width, ex->view.height, ex->view.device_scale);
+	cJSON_Delete(o);
+	begin_frames(ex);
+}
+
+static void ask_boxes(struct executor *ex)
+{
+	cJSON *p = cJSON_CreateObject();
+
+	cJSON_AddItemToObject(p, "computedStyles", cJSON_CreateArray());
+	call(ex, "DOMSnapshot.captureSnapshot", p, on_boxes);
+}
+
 static void on_frames(void *data, uint64_t tag, const char *result, size_t n, const struct err *err)
 {
 	struct executor *ex = data;
@@ -234,10 +337,15 @@ static void on_frames(void *data, uint64_t tag, const char *result, size_t n, co
 	struct tree *t = ex->tree;
 
 	if (!over(ex, tag)) {
+		const struct action *a = executor_action(ex);
+
 		add_frames(t, json_get(o, "frameTree"), 0);
-		if (t->n) {
-			t->at = t->n - 1;
-			next_frame(ex);
+		if (t->n && !find_first(ex)) {
+			;
+		} else if (t->n && a->kind == ACTION_SNAPSHOT && a->part != PART_ALL && !a->ref) {
+			ask_boxes(ex);
+		} else if (t->n) {
+			begin_frames(ex);
 		} else {
 			executor_fail(ex, "The page does not say what is in it%s%s",
 				err ? ": " : ".", err ? err->msg : "");

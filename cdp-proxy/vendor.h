@@ -40,10 +40,20 @@ enum field_type {
 	FIELD_REPEAT,
 	FIELD_CLEAR, /* true or false */
 	FIELD_ENTER,
+	FIELD_TARGET,      /* {type: coordinate, x, y} or {type: ref, ref} */
+	FIELD_TARGET_AT,   /* the first of them */
+	FIELD_TARGET_FROM, /* the same, where a drag begins */
+	FIELD_TARGET_REF,  /* the second */
+	FIELD_REF,         /* "ref_7" */
+	FIELD_TAB,         /* a tab's id; "" is none where it is not required */
+	FIELD_VALUE,       /* a string, a number or a boolean */
+	FIELD_PART,        /* interactive or all */
+	FIELD_DEPTH,
+	FIELD_FILES,  /* a list of paths */
 	FIELD_ABSENT, /* a member of a later version */
 };
 
-/* min and max bound a number, or the length of a text in bytes. */
+/* min and max bound a number, the length of a text in bytes or that of a list. */
 struct vendor_field {
 	const char *name;
 	enum field_type type;
@@ -57,7 +67,7 @@ struct vendor_row {
 	unsigned int versions; /* bits, by the order of the vendor's version names */
 	enum action_kind kind;
 	const struct vendor_field *fields; /* ended by FIELD_END; NULL: none */
-	const char *answer; /* what the model is told; {text}, {n} and {dir} are filled in */
+	const char *answer; /* what the model is told; {text}, {ref}, {n} and {dir} are filled in */
 	/* what no field says */
 	enum action_button button;
 	int clicks, amount;
@@ -74,12 +84,13 @@ struct vendor;
 
 /* One thing that wants an answer of its own: a tool_use, a computer_call, a functionCall. */
 struct plan_call {
-	char *id;        /* NULL: it has none */
-	char *name;      /* Gemini's function; else NULL */
-	cJSON *safety;   /* OpenAI's pending checks; owned */
-	bool confirmed;  /* Gemini: it asked for a confirmation */
-	bool in_toolset; /* Anthropic: the block named the toolset, and so must its result */
-	size_t first, n; /* its actions */
+	char *id;            /* NULL: it has none */
+	char *name;          /* Gemini's function; else NULL */
+	cJSON *safety;       /* OpenAI's pending checks; owned */
+	bool confirmed;      /* Gemini: it asked for a confirmation */
+	const char *toolset; /* Anthropic: static; what the block named, and so must its result */
+	bool browser;        /* Anthropic: a member of the browser toolset */
+	size_t first, n;     /* its actions */
 };
 
 enum plan_shape {
@@ -95,6 +106,7 @@ struct plan {
 	const struct vendor *vendor;
 	unsigned int versions; /* of the vendor's, that rows may be of; 0: by the shape */
 	enum plan_pictures pictures;
+	unsigned int enabled; /* Anthropic's members that are off by default: bits */
 	enum plan_shape shape;
 	bool bare;  /* OpenAI: actions without a call around them */
 	bool snake; /* Gemini: function_call, inline_data */
@@ -125,6 +137,8 @@ struct vendor {
  */
 int plan_read(struct plan *p, const cJSON *body, const char *vendor, const char *version,
 	struct err *err);
+/* Before plan_read: members that are off by default, separated by commas. 0, or a problem. */
+int plan_enable(struct plan *p, const char *names, struct err *err);
 void plan_done(struct plan *p);
 cJSON *plan_answer(const struct plan *p, const struct action_result *results);
 /* All notes and failures in one line each, for answers that have no place for them; the caller's
@@ -145,6 +159,12 @@ struct action *plan_add(struct plan *p, const char *name, const cJSON *args, uns
 struct action *plan_add_bad(struct plan *p, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 struct action *plan_add_picture(struct plan *p, bool always);
+/* Of the tabs, after what was done for a member of the browser toolset. */
+struct action *plan_add_report(struct plan *p, bool quiet, bool opened);
+/* Makes an action one that fails, and says why. */
+struct action *plan_refuse(struct action *a, const char *why);
+/* fields.c: the members that the row names, from args (NULL: none) into a. 0, or why not. */
+int fields_read(const struct vendor_row *row, const cJSON *args, struct action *a, struct err *err);
 /* The row of that name; NULL. */
 const struct vendor_row *plan_row(const struct vendor *v, const char *name, unsigned int versions);
 /* A member that is a string; NULL. */

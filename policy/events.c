@@ -194,14 +194,14 @@ static void open_slot(struct events *e, struct slot *s, const struct egress *g)
 	start_tick(e);
 }
 
-static void count_denied(struct events *e, const char *reason)
+static void count_denied(struct events *e, const char *reason, uint64_t times)
 {
 	size_t i = 0;
 
 	while (i < EVENTS_REASONS - 1 && e->denied[i].reason && !streq(e->denied[i].reason, reason))
 		i++;
 	e->denied[i].reason = reason;
-	e->denied[i].n++;
+	e->denied[i].n += times;
 }
 
 cJSON *events_denied_by(const struct events *e)
@@ -216,10 +216,11 @@ cJSON *events_denied_by(const struct events *e)
 void events_egress(struct events *e, const struct egress *g)
 {
 	struct slot *s = find_slot(e, g);
+	uint64_t times = MAX(g->times, (uint64_t)1);
 	bool first;
 
 	if (!g->allow)
-		count_denied(e, g->reason);
+		count_denied(e, g->reason, times);
 	if (!s) {
 		e->lost++;
 		return;
@@ -228,7 +229,7 @@ void events_egress(struct events *e, const struct egress *g)
 	if (first)
 		open_slot(e, s, g);
 	s->addr = g->addr;
-	s->count++;
+	s->count += times;
 	s->bytes_up += g->bytes_up;
 	s->bytes_down += g->bytes_down;
 	s->duration_ms += g->duration_ms;

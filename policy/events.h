@@ -27,6 +27,7 @@ struct egress {
 	uint16_t port;      /* 0: none (a DNS question) */
 	bool allow, learnt; /* learnt: allowed because the policy learns; else it were denied */
 	uint64_t bytes_up, bytes_down, duration_ms;
+	uint64_t times; /* that it was decided so; 0 is once */
 };
 
 /* send gets every event (not to be kept); it may drop it. */

@@ -17,5 +17,8 @@ void nft_free(struct nft *n);
 int nft_run(struct nft *n, const char *text, struct err *err);
 /* The packets of the table's counters. */
 int nft_count(struct nft *n, uint64_t ret[WALL_COUNTS], struct err *err);
+/* What was refused since the last call, into ret's refusals, which are empty. Packets that come
+ * during the call may be missing. */
+int nft_refused(struct nft *n, struct wall_answer *ret, struct err *err);
 
 #endif

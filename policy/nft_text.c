@@ -29,6 +29,9 @@ static const char *const count_names[WALL_COUNTS] = {
  * on connections that the host began, and nothing else. Both hang on prerouting: there is nothing
  * to forward. A connection that was let in stays known to conntrack as `dnat`, so it outlives its
  * pin.
+ *
+ * What is refused is noted in a set on the way, in a rule of its own: where the set is full, that
+ * rule ends and the next one refuses all the same.
  */
 static const char sets_text[] = "	set pins {\n"
 				"		type ipv4_addr . inet_service\n"
@@ -44,7 +47,21 @@ static const char sets_text[] = "	set pins {\n"
 				"		type ipv4_addr . inet_service\n"
 				"		flags interval\n"
 				"		size %d\n"
+				"	}\n"
+				"	set refused {\n"
+				"		type ipv4_addr . inet_proto . inet_service\n"
+				"		flags dynamic,timeout\n"
+				"		size %d\n"
+				"		timeout 1m\n"
+				"	}\n"
+				"	set refused_others {\n"
+				"		type ipv4_addr . inet_proto\n"
+				"		flags dynamic,timeout\n"
+				"		size %d\n"
+				"		timeout 1m\n"
 				"	}\n";
+
+#define NOTE "update @refused { ip daddr . meta l4proto . th dport counter }\n"
 
 static const char chains_text[] =
 	"	chain steer {\n"
@@ -66,16 +83,19 @@ static const char chains_text[] =
 	"		ip daddr %s tcp dport 1 ct status dnat accept\n"
 	"		ip daddr %s meta l4proto { tcp, udp } th dport 53 accept\n"
 	"		ct direction reply ct state established tcp sport { %d, %d } accept\n"
+	"		ip daddr %s meta l4proto { tcp, udp } " NOTE
 	"		ip daddr %s meta l4proto tcp counter name refused_host reject with tcp "
 	"reset\n"
 	"		ip daddr %s counter name refused_host reject with icmpx admin-prohibited\n"
 	"		meta l4proto vmap { tcp : goto refuse_tcp, udp : goto refuse_udp }\n"
+	"		update @refused_others { ip daddr . meta l4proto counter }\n"
 	"		counter name refused_other reject with icmpx admin-prohibited\n"
 	"	}\n"
 	"	chain refuse_tcp {\n"
-	"		counter name refused_tcp reject with tcp reset\n"
+	"		" NOTE "		counter name refused_tcp reject with tcp reset\n"
 	"	}\n"
 	"	chain refuse_udp {\n"
+	"		" NOTE
 	"		counter name refused_udp reject with icmpx admin-prohibited\n"
 	"	}\n"
 	"	chain forward {\n"
@@ -86,11 +106,12 @@ static const char chains_text[] =
 void nft_text_base(struct buf *out)
 {
 	buf_add_str(out, "add table inet berth\ndelete table inet berth\ntable inet berth {\n");
-	buf_addf(out, sets_text, WALL_PINS_MAX, WALL_PINS_MAX, WALL_NETS_MAX);
+	buf_addf(out, sets_text, WALL_PINS_MAX, WALL_PINS_MAX, WALL_NETS_MAX, WALL_REFUSED_MAX,
+		WALL_REFUSED_MAX);
 	for (size_t i = 0; i < WALL_COUNTS; i++)
 		buf_addf(out, "	counter %s {}\n", count_names[i]);
 	buf_addf(out, chains_text, GUEST_ADDR, GUEST_ADDR, GUEST_HOST_ADDR, GUEST_HOST_ADDR,
-		GUEST_PORT, GUEST_CDP_PORT, GUEST_HOST_ADDR, GUEST_HOST_ADDR);
+		GUEST_PORT, GUEST_CDP_PORT, GUEST_HOST_ADDR, GUEST_HOST_ADDR, GUEST_HOST_ADDR);
 }
 
 int nft_text_count(const char *name)
@@ -171,4 +192,15 @@ void nft_text_networks(struct buf *out, const struct wall_request *list, size_t 
 void nft_text_counters(struct buf *out)
 {
 	buf_add_str(out, "list counters table inet berth\n");
+}
+
+void nft_text_refused(struct buf *out, enum nft_refused_set which)
+{
+	buf_addf(out, "list set inet berth %s\n",
+		which == NFT_REFUSED ? "refused" : "refused_others");
+}
+
+void nft_text_refused_read(struct buf *out)
+{
+	buf_add_str(out, "flush set inet berth refused\nflush set inet berth refused_others\n");
 }

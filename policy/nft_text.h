@@ -20,7 +20,11 @@ void nft_text_networks(struct buf *out, const struct wall_request *list, size_t 
 /* The counter of that name (enum wall_count), or -1; and the name of one. */
 int nft_text_count(const char *name);
 const char *nft_text_count_name(int count);
-/* Lists the counters, as JSON. */
+/* Lists the counters. */
 void nft_text_counters(struct buf *out);
+/* Lists the packets that were refused, and forgets them. */
+enum nft_refused_set { NFT_REFUSED, NFT_REFUSED_OTHERS, NFT_REFUSED_SETS };
+void nft_text_refused(struct buf *out, enum nft_refused_set which);
+void nft_text_refused_read(struct buf *out);
 
 #endif

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "nft_text.h"
 #include "privs.h"
+#include "refusals.h"
 #include "relay.h"
 #include "resolver.h"
 #include "settings.h"
@@ -314,6 +315,7 @@ static int set_up(
 	p->resolver =
 		resolver_new(&resolver, listeners[WALL_DNS_UDP], listeners[WALL_DNS_TCP], err);
 	p->relay = p->resolver ? relay_new(&relay, listeners[WALL_RELAY], err) : NULL;
+	refusals_watch(&p->loop, p->wall, p->events);
 	return p->relay ? 0 : -EIO;
 }
 

@@ -198,12 +198,13 @@ static int run_requests(struct wall *w, const struct wall_request *r, size_t n)
 }
 
 /* Answers, and fails where nothing can work any more. */
-static int run_counters(struct wall *w, const struct wall_request *r)
+static int run_list(struct wall *w, const struct wall_request *r)
 {
 	struct wall_answer a = {.seq = r->seq};
 	int sent;
 
-	a.result = nft_count(w->nft, a.counts, NULL);
+	a.result = r->op == WALL_COUNTERS ? nft_count(w->nft, a.counts, NULL)
+					  : nft_refused(w->nft, &a, NULL);
 	sent = send_answer(w, &a);
 	return a.result < 0 ? a.result : sent;
 }
@@ -247,7 +248,8 @@ static int run_alone(struct wall *w, const struct wall_request *r)
 {
 	switch (r->op) {
 	case WALL_COUNTERS:
-		return run_counters(w, r);
+	case WALL_REFUSALS:
+		return run_list(w, r);
 	case WALL_NETS_BEGIN:
 		w->n_networks = 0;
 		return answer(w, r, 0);

@@ -8,6 +8,8 @@
 #define WALL_PINS_MAX 8192    /* elements of the set: full means that a name is refused */
 #define WALL_NETS_MAX 4096    /* networks times ports */
 #define WALL_TTL_MAX 4000u    /* seconds */
+#define WALL_REFUSED_MAX 256  /* kinds of refused packets that are told apart between two looks */
+#define WALL_REFUSED_TOLD 32  /* of them in one answer */
 #define WALL_IN_FLIGHT_MAX 64 /* messages without an answer yet, and the wall's largest batch */
 
 enum wall_op {
@@ -22,6 +24,7 @@ enum wall_op {
 	WALL_NETS_BEGIN = 5,
 	WALL_NET = 6,
 	WALL_NETS_COMMIT = 7,
+	WALL_REFUSALS = 8, /* answered with what was refused since the last time */
 };
 
 struct wall_request {
@@ -51,11 +54,25 @@ enum wall_count {
 	WALL_COUNTS,
 };
 
+/* Packets of one kind that were refused. */
+struct wall_refusal {
+	uint32_t addr;     /* where to; network byte order */
+	uint16_t port;     /* host byte order; 0 but with TCP and UDP */
+	uint16_t protocol; /* IPPROTO_… */
+	uint32_t packets;
+};
+
 /* Sent after netlink has acknowledged the change, in the order of the requests. */
 struct wall_answer {
 	uint32_t seq;
-	int32_t result;               /* 0 or a negative errno */
-	uint64_t counts[WALL_COUNTS]; /* of WALL_COUNTERS */
+	int32_t result; /* 0 or a negative errno */
+	union {
+		uint64_t counts[WALL_COUNTS]; /* of WALL_COUNTERS */
+		struct {
+			uint32_t n, more; /* more: kinds beyond these */
+			struct wall_refusal list[WALL_REFUSED_TOLD];
+		} refusals; /* of WALL_REFUSALS */
+	};
 };
 
 /* The first record from the wall, with the listeners attached one by one in this order. */

@@ -175,6 +175,65 @@ describe('MCP', { skip: noChromium }, () => {
     });
   });
 
+  describe('over all agents', () => {
+    const ALL = '/v1/mcp', LIFE = { viewer: ['agents_list', 'agent_show', 'agent_snapshots', 'policy_show'],
+      agent: ['agent_start', 'agent_stop', 'agent_restart', 'agent_suspend', 'agent_resume'],
+      admin: ['agent_create', 'agent_snapshot', 'agent_restore', 'agent_fork', 'agent_remove', 'policy_change'] };
+    const ask = (token, method, params) => w.request('POST', ALL, { token, json: { jsonrpc: '2.0', id: ++id, method, params }, headers: { 'mcp-protocol-version': '2025-11-25' } });
+    const use = async (name, args, token = 'admin-token') => {
+      const r = await ask(token, 'tools/call', { name, arguments: args });
+      assert.equal(r.status, 200, r.text);
+      assert.ok(r.json.result, r.text);
+      return { failed: r.json.result.isError, text: r.json.result.content.map((c) => c.text ?? '').join('\n') };
+    };
+
+    test('the list is what the token may call', async () => {
+      const names = async (token) => (await ask(token, 'tools/list')).json.result.tools.map((t) => t.name).sort();
+      assert.deepEqual(await names('viewer-token'), [...LIFE.viewer].sort());
+      assert.deepEqual(await names('agent-token'), [...LIFE.viewer, ...LIFE.agent, ...NAMES].sort());
+      assert.deepEqual(await names('admin-token'), [...LIFE.viewer, ...LIFE.agent, ...LIFE.admin, ...NAMES].sort());
+      const click = (await ask('admin-token', 'tools/list')).json.result.tools.find((t) => t.name === 'browser_click');
+      assert.deepEqual(click.inputSchema.required.sort(), ['agent', 'ref']);
+      assert.equal(click.inputSchema.properties.agent.type, 'string');
+      assert.equal((await w.request('POST', ALL, { token: null, json: {} })).status, 401);
+    });
+
+    test('a browser by its agent\'s name', async () => {
+      const r = await use('browser_navigate', { agent: 'demo', url });
+      assert.equal(r.failed, false, r.text);
+      const field = ref(r.text, 'textbox "Name"');
+      assert.match((await use('browser_type', { agent: 'demo', ref: field, text: 'Ada' })).text, /textbox "Name".*: Ada/);
+      assert.match((await use('browser_navigate', { url })).text, /agent must be an agent's name/);
+      assert.match((await use('browser_click', { agent: 'demo', ref: 'x' })).text, /ref must be a ref/);
+      assert.match((await use('browser_navigate', { agent: 'nobody', url })).text, /there is no such agent/);
+    });
+
+    test('the life of an agent is berthd\'s, in the API\'s own bounds', async () => {
+      assert.deepEqual(JSON.parse((await use('agent_create', { name: 'new', memory_mib: 512, allow: ['example.com'] })).text),
+        { op: 'agent.create', args: { name: 'new', memory_mib: 512, allow: ['example.com'] }, by: 'tok_admin-token' });
+      assert.deepEqual(JSON.parse((await use('agent_fork', { agent: 'demo', count: 3 })).text), { op: 'agent.fork', args: { count: 3, agent: 'demo' }, by: 'tok_admin-token' });
+      assert.match((await use('agents_list', {})).text, /"name":\s*"demo"/);
+      for (const [tool, args, why] of [['agent_create', {}, /'name'/], ['agent_create', { name: 'n', memory_mib: 1 }, /memory_mib/], ['agent_fork', { agent: 'demo', count: 0 }, /count/],
+        ['agent_suspend', { agent: 'demo', force: true }, /force/], ['agent_show', {}, /agent must be/], ['agent_show', { agent: 7 }, /agent must be/], ['agent_show', { agent: 'a'.repeat(100) }, /agent must be/]]) {
+        const r = await use(tool, args);
+        assert.ok(r.failed, `${tool} ${JSON.stringify(args)}: ${r.text}`);
+        assert.match(r.text, why);
+      }
+    });
+
+    test('a token does what its role does, for its agent', async () => {
+      for (const [tool, args, token, why] of [['agent_create', { name: 'n' }, 'agent-token', /role admin/], ['agent_remove', { agent: 'demo' }, 'agent-token', /role admin/],
+        ['browser_click', { agent: 'demo', ref: 'e1' }, 'viewer-token', /role agent/], ['agent_stop', { agent: 'demo' }, 'viewer-token', /role agent/],
+        ['agent_show', { agent: 'other' }, 'agent-token', /for the agent demo only/], ['browser_snapshot', { agent: 'other' }, 'agent-token', /for the agent demo only/]]) {
+        const r = await use(tool, args, token);
+        assert.ok(r.failed, `${tool} ${token}`);
+        assert.match(r.text, why);
+      }
+      assert.equal(JSON.parse((await use('agents_list', {}, 'agent-token')).text).agents.every((a) => a.name === 'demo'), true);
+      assert.equal((await ask('agent-token', 'tools/call', { name: 'nothing', arguments: {} })).json.error.code, -32602);
+    });
+  });
+
   describe('tools', () => {
     test('a form is filled and sent by refs, with trusted events', async () => {
       const t = await done('browser_navigate', { url });

@@ -45,6 +45,20 @@ addEventListener('contextmenu', (e) => e.preventDefault());
 <input id=text style="position:absolute;left:10px;top:60px;width:100px;height:24px"><script>${script}</script>`,
   '/two': '<title>Two</title><h1>two</h1>',
   '/stay': '<title>Stay</title><button style="width:200px;height:100px">touch</button><script>onbeforeunload = (e) => e.preventDefault();</script>',
+  '/form': `<title>Form</title><style>body{margin:0}</style><h1>Order</h1><form>
+<label>Name <input id=user></label><label><input type=checkbox id=keep> Keep me</label>
+<label><input type=radio name=r id=one> First</label><label><input type=radio name=r id=two> Second</label>
+<select id=lang aria-label=Language><option>English<option value=de>German</select>
+<input type=date id=day aria-label=Day><input type=number id=count aria-label=Count><textarea id=note aria-label=Note></textarea>
+<div contenteditable id=rich role=textbox aria-label=Rich>old</div>
+<span role=switch aria-checked=false tabindex=0 id=dark aria-label=Dark onclick="this.setAttribute('aria-checked', this.getAttribute('aria-checked') !== 'true')">dark</span>
+<input id=fixed readonly aria-label=Fixed value=x><input type=file id=up aria-label=Papers>
+<button type=button id=cart>Add to cart</button><button type=button id=shut>Close</button>
+<iframe src=/inner title=inner style="width:300px;height:100px"></iframe>
+<div style="height:3000px"></div><button type=button id=low>Low</button></form><script>${script}</script>`,
+  '/article': `<title>Article</title><nav>Menu</nav><article><h1>News</h1><p>${'The story goes on. '.repeat(50)}</p></article><footer>Imprint</footer>`,
+  '/long': `<title>Long</title>${'<p>A paragraph of some words.</p>'.repeat(3000)}`,
+  '/gone': '<title>Gone</title><h1>gone</h1>',
   '/busy': '<title>Busy</title><button style="position:absolute;left:0;top:0;width:200px;height:100px" onclick="for(;;);">hang</button>',
 };
 
@@ -53,6 +67,7 @@ export function serve() {
     const name = new URL(q.url, 'http://x').pathname;
     if (name === '/file') { r.setHeader('content-disposition', 'attachment; filename=report.txt'); return r.end('a report'); }
     if (!pages[name]) { r.statusCode = 404; return r.end(); }
+    r.statusCode = name === '/gone' ? 404 : 200;
     r.setHeader('content-type', 'text/html; charset=utf-8');
     r.end(pages[name].replace('PORT', server.address().port));
   });

@@ -65,7 +65,7 @@ test(`${FORKS} forks of one template share nothing that must be their own, and k
     await a.cli('rm', name, { timeout: 60000 });
   }
   const different = (what) => new Set(forks.map((f) => f[what])).size;
-  assert.equal(different('openedAt'), 1, 'the page was loaded once, in the template');
+  assert.equal(different('openedAt'), 1, `the page was loaded once, in the template\n${a.logs()}`);
   for (const what of ['uuid', 'random', 'hostname', 'machineId', 'kernelUuid', 'urandom']) {
     assert.ok(forks.every((f) => f[what]), `every fork has a value for ${what}`);
     assert.equal(different(what), FORKS, `${what} differs in all: ${forks.map((f) => f[what])}`);

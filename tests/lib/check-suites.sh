@@ -19,7 +19,7 @@ vm|image|yes|yes|900|one machine: start, adopt, crash, hang
 asan-unit|asan|no|no|1500|unit tests under AddressSanitizer and UBSan
 unit|gcc|no|no|900|unit tests
 clang|gcc|no|no|600|everything with clang, warnings are errors
-fuzz|gcc|no|no|700|every fuzzer over its corpus, and a while beyond
+fuzz|clang|no|no|700|every fuzzer over its corpus, and a while beyond
 policy|gcc|yes|waits|900|berth-policy against a test internet
 policy-asan|asan|yes|waits|1200|the same with sanitizers
 gateway|gcc|yes|waits|500|the gateway with native upstreams
@@ -124,8 +124,13 @@ suite_unit() {
 	build gcc && unit_tests gcc --no-suite each-step
 }
 
+# With fuzzers and sanitizers, so that the fuzzers need no build of their own.
+build_clang() {
+	CC=clang build clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+}
+
 suite_clang() {
-	CC=clang build clang
+	build_clang
 }
 
 suite_asan() {
@@ -162,8 +167,8 @@ suite_lint() {
 
 suite_fuzz() {
 	local status=0 t name corpus
-	CC=clang build fuzz -Dfuzz=true -Dtests=false -Db_sanitize=address,undefined -Db_lundef=false || return
-	for t in build/check/fuzz/tests/fuzz/*/fuzz_*; do
+	build_clang || return
+	for t in build/check/clang/tests/fuzz/*/fuzz_*; do
 		if [ ! -f "$t" ] || [ ! -x "$t" ]; then
 			continue
 		fi

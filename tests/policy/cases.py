@@ -461,6 +461,48 @@ def other_protocols_fail_fast(t):
 
 
 @case
+def refused_packets_are_listed(t):
+    """Whatever the wall refuses is a decision in the log, with its address, port and protocol."""
+    t.policy.allow("allowed.test")
+    t.addresses("allowed.test")
+    wanted = {(GOOD, 443, "udp", "UDP never leaves"), ("1.2.3.4", 3478, "udp", "UDP never leaves"), (EVIL, 0, "icmp", "only TCP leaves"),
+              (GOOD, 0, "ip 253", "only TCP leaves"), (GATE, 22, "tcp", "the host serves nothing there"),
+              (EVIL, 4443, "tcp", "no name that is allowed was asked for at this address and port")}
+    t.python(UDP_PROBE, GOOD, 443)
+    t.python(UDP_PROBE, "1.2.3.4", 3478)
+    t.python(PING, EVIL)
+    t.python("import socket\ns = socket.socket(2, socket.SOCK_RAW, 253)\ns.sendto(b'x' * 40, ('%s', 0))" % GOOD)
+    t.python(TCP_PROBE, GATE, 22)
+    for _ in range(5):
+        t.python(TCP_PROBE, EVIL, 4443)
+    kind = lambda e: (e["address"], e["port"], e["protocol"], e["reason"])
+    told = t.denied(enough=lambda some: {kind(e) for e in some} >= wanted and sum(e["count"] for e in some if e["address"] == EVIL and e["port"] == 4443) >= 5)
+    assert {kind(e) for e in told} >= wanted, told
+    assert sum(e["count"] for e in told if (e["address"], e["port"]) == (EVIL, 4443)) == 5, told
+    assert t.addresses("allowed.test") == [GOOD], "the wall goes on"
+
+
+@case
+def a_scan_is_not_listed_whole(t):
+    """A guest that fills the list of what was refused is refused all the same."""
+    before = t.policy.ask("stats")["ok"]["dropped_packets"]
+    t.python("""
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(2000):
+    try:
+        s.sendto(b"x", ("1.2.%d.%d" % (i // 250, i % 250 + 1), 1000 + i))
+    except OSError:
+        pass
+""")
+    t.nothing_reached()
+    told = t.events(lambda e: e["type"] == "error" or e.get("protocol") == "udp", enough=lambda some: any(e["type"] == "error" for e in some))
+    assert any("not listed" in e.get("detail", "") for e in told), told
+    assert len([e for e in told if e["type"] == "egress"]) <= 300, len(told)
+    assert t.policy.ask("stats")["ok"]["dropped_packets"] - before >= 1900
+
+
+@case
 def the_agents_own_namespace(t):
     inner = subprocess.Popen(t.world.agent.command("/usr/bin/python3", "-c", """
 import socket, threading

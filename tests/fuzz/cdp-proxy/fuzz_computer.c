@@ -70,6 +70,8 @@ static void check_actions(const struct plan *p, const struct view *v)
 		ENSURE(a->kind < ACTION_COUNT);
 		ENSURE(a->kind != ACTION_BAD || a->text);
 		check_told(a);
+		ENSURE(a->kind != ACTION_SET || (a->text && a->choices && a->ref));
+		ENSURE(a->kind != ACTION_UPLOAD || (a->text && a->ref));
 		if (is_input(a->kind) && gesture_make(a, v, &h, &s, &err) == 0)
 			check_script(&s, v);
 		if (a->kind == ACTION_ZOOM)
@@ -111,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n < 1 || !api_parse_json_list(data + 1, n - 1, &body, &err))
 		return 0;
 	p.pictures = data[0] % 3;
+	p.enabled = data[0] / 36 % 2 ? ~0u : 0;
 	if (plan_read(&p, body, vendors[data[0] / 3 % 4], NULL, &err) == 0) {
 		ENSURE(p.n_calls > 0);
 		check_actions(&p, &views[data[0] / 12 % 3]);

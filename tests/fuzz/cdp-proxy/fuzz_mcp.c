@@ -1,5 +1,6 @@
 /* MCP: any body is answered, any call becomes a plan within its bounds, any tree is printed. */
 #include "api.h"
+#include "match.h"
 #include "mcp_proto.h"
 #include "mcp_tools.h"
 #include "snapshot.h"
@@ -42,15 +43,27 @@ static unsigned int ref_of(void *data, uint64_t node)
 	return (unsigned int)node;
 }
 
-static void print(const cJSON *nodes)
+static void print(const cJSON *nodes, unsigned int how)
 {
 	struct snapshot_frame frame = {2, "- text: in it\n  - more"};
+	struct inview *view = inview_new(cJSON_GetArrayItem(nodes, 0), 800, 600, 2);
+	struct snapshot_wish wish = {.browser = how & 1,
+		.interactive = how & 2,
+		.depth = how & 4 ? 2 : 0,
+		.root = how & 8 ? 3 : 0,
+		.view = view};
+	struct matches m = {0};
 	struct buf b;
 
 	buf_init(&b, 2000);
-	snapshot_print(nodes, &frame, 1, ref_of, NULL, &b);
+	snapshot_print(nodes, &frame, 1, &wish, ref_of, NULL, &b);
 	ENSURE(b.len <= 2000);
+	match_add(&m, nodes, "the search button", ref_of, NULL);
+	ENSURE(m.n <= MATCH_MAX);
+	match_print(&m, &b);
+	match_done(&m);
 	buf_done(&b);
+	inview_free(view);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -71,9 +84,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (cJSON_IsString(name))
 		snprintf(h.name, sizeof(h.name), "%s", name->valuestring);
 	if (cJSON_IsArray(body)) {
-		print(body);
+		print(body, data[0] >> 3);
 	} else {
-		mcp_read(&h, body, &r);
+		mcp_read(&h, (struct mcp_scope){.all = data[0] & 8, .role = data[0] >> 4 & 3}, body,
+			&r);
 		ENSURE((r.outcome == MCP_ANSWER) == (r.answer != NULL));
 		if (r.outcome == MCP_CALL)
 			call(&r);

@@ -8,6 +8,7 @@
 
 #include "json.h"
 #include "mcp_proto.h"
+#include "match.h"
 #include "mcp_tools.h"
 #include "snapshot.h"
 #include "util.h"
@@ -25,7 +26,7 @@ static const char *say(const struct mcp_headers *h, const char *text)
 	int code;
 
 	assert_non_null(m);
-	mcp_read(h, m, &r);
+	mcp_read(h, (struct mcp_scope){0}, m, &r);
 	code = (int)json_int(json_get(r.answer, "error"), "code", 0);
 	if (r.outcome == MCP_CALL)
 		snprintf(out, sizeof(out), "call %s", r.tool);
@@ -148,19 +149,25 @@ static unsigned int ref_of(void *data, uint64_t node)
 	return (unsigned int)node;
 }
 
-static const char *print(const char *text, size_t max)
+static const char *print_part(const char *text, size_t max, const struct snapshot_wish *wish)
 {
+	static const struct snapshot_wish all;
 	static char out[4096];
 	cJSON *nodes = cJSON_Parse(text);
 	struct snapshot_frame frame = {9, "- button \"In\" [ref=e90]\n"};
 	struct buf b;
 
 	buf_init(&b, max);
-	snapshot_print(nodes, &frame, 1, ref_of, NULL, &b);
+	snapshot_print(nodes, &frame, 1, wish ? wish : &all, ref_of, NULL, &b);
 	snprintf(out, sizeof(out), "%s", buf_str(&b));
 	buf_done(&b);
 	cJSON_Delete(nodes);
 	return out;
+}
+
+static const char *print(const char *text, size_t max)
+{
+	return print_part(text, max, NULL);
 }
 
 #define NODE(id, role, name, kids)                                                                \
@@ -190,6 +197,99 @@ static void test_snapshot(void **state)
 		    10);
 }
 
+/* A document of 800 x 600 with a paragraph in view, a link below it and a frame's document. */
+static const char boxes[] =
+	"{\"documents\":[{\"nodes\":{\"backendNodeId\":[90,2,5,9],\"contentDocumentIndex\":{"
+	"\"index\":[3],\"value\":[1]}},\"layout\":{\"nodeIndex\":[0,1,2,3],\"bounds\":["
+	"[0,0,800,600],[0,10,100,20],[0,700,100,20],[0,100,50,50]]}},{\"nodes\":{"
+	"\"backendNodeId\":[91,92,93]},\"layout\":{\"nodeIndex\":[0,1,2],\"bounds\":["
+	"[0,0,50,50],[0,10,5,5],[0,60,5,5]]}}]}";
+
+static void test_view(void **state)
+{
+	cJSON *o = cJSON_Parse(boxes);
+	struct inview *v = inview_new(o, 800, 600, 2);
+
+	(void)state;
+	assert_non_null(v);
+	assert_int_equal(inview_of(v, 2), INVIEW_IN);
+	assert_int_equal(inview_of(v, 5), INVIEW_OUT);
+	assert_int_equal(inview_of(v, 92), INVIEW_IN);
+	assert_int_equal(inview_of(v, 93), INVIEW_OUT);
+	assert_int_equal(inview_of(v, 77), INVIEW_UNKNOWN);
+	assert_int_equal(inview_of(NULL, 2), INVIEW_UNKNOWN);
+	inview_free(v);
+	cJSON_Delete(o);
+	assert_null(inview_new(NULL, 800, 600, 2));
+}
+
+static void test_parts(void **state)
+{
+	static const char page[] = "[" NODE(1, "RootWebArea", "T", "\"2\",\"4\"") "," NODE(
+		2, "paragraph", "", "\"3\"") "," NODE(3, "StaticText", "words", "") "," NODE(4,
+		"list", "L",
+		"\"5\",\"9\"") "," NODE(5, "link", "Go", "") "," NODE(9, "Iframe", "f", "") "]";
+	cJSON *o = cJSON_Parse(boxes);
+	struct inview *v = inview_new(o, 800, 600, 2);
+
+	(void)state;
+	assert_string_equal(print_part(page, 4000, &(struct snapshot_wish){.browser = true}),
+		"- paragraph [ref_2]: words\n- list \"L\" [ref_4]:\n  - link \"Go\" [ref_5]\n"
+		"  - iframe \"f\" [ref_9]:\n    - button \"In\" [ref=e90]\n");
+	assert_string_equal(print_part(page, 4000,
+				    &(struct snapshot_wish){.browser = true, .interactive = true}),
+		"- link \"Go\" [ref_5]\n- button \"In\" [ref=e90]\n");
+	assert_string_equal(
+		print_part(page, 4000, &(struct snapshot_wish){.browser = true, .depth = 1}),
+		"- paragraph [ref_2]: words\n- list \"L\" [ref_4]\n");
+	assert_string_equal(
+		print_part(page, 4000, &(struct snapshot_wish){.browser = true, .root = 5}),
+		"- link \"Go\" [ref_5]\n");
+	assert_string_equal(
+		print_part(page, 4000, &(struct snapshot_wish){.browser = true, .root = 77}), "");
+	assert_string_equal(
+		print_part(page, 4000, &(struct snapshot_wish){.browser = true, .view = v}),
+		"- paragraph [ref_2]: words\n- list \"L\" [ref_4]:\n"
+		"  - iframe \"f\" [ref_9]:\n    - button \"In\" [ref=e90]\n");
+	inview_free(v);
+	cJSON_Delete(o);
+}
+
+static const char *found(const char *nodes, const char *query)
+{
+	static char out[4096];
+	cJSON *o = cJSON_Parse(nodes);
+	struct matches m = {0};
+	struct buf b;
+
+	buf_init(&b, 4000);
+	match_add(&m, o, query, ref_of, NULL);
+	match_print(&m, &b);
+	snprintf(out, sizeof(out), "%s", buf_str(&b));
+	match_done(&m);
+	buf_done(&b);
+	cJSON_Delete(o);
+	return out;
+}
+
+static void test_find(void **state)
+{
+	static const char page[] = "[" NODE(1, "RootWebArea", "Shop", "") "," NODE(
+		2, "button", "Add to cart", "") "," NODE(3, "StaticText", "Add to cart",
+		"") "," NODE(4, "searchbox", "Search the shop", "") "," NODE(5, "link", "Your cart",
+		"") "," NODE(6, "button", "Close", "") "," NODE(7, "image", "Shoes", "") "]";
+
+	(void)state;
+	assert_string_equal(found(page, "add to cart button"),
+		"- button \"Add to cart\" [ref_2]\n- link \"Your cart\" [ref_5]\n");
+	assert_string_equal(found(page, "Search bar"), "- searchbox \"Search the shop\" [ref_4]\n");
+	assert_string_equal(found(page, "all the buttons"),
+		"- button \"Add to cart\" [ref_2]\n- button \"Close\" [ref_6]\n");
+	assert_string_equal(found(page, "picture of shoes"), "- img \"Shoes\" [ref_7]\n");
+	assert_string_equal(found(page, "unicorn"), "");
+	assert_string_equal(found("[5,{},[]]", "unicorn"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +297,9 @@ int main(void)
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_arguments),
 		cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_view),
+		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_find),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,8 @@
 
 static const char *const kinds[ACTION_COUNT] = {"bad", "click", "press", "release", "move", "drag",
 	"scroll", "key", "down", "up", "hold", "type", "wait", "shot", "zoom", "cursor", "go",
-	"back", "forward", "nothing"};
+	"back", "forward", "nothing", "snapshot", "choose", "evaluate", "await", "dialog", "files",
+	"resize", "tabs", "reload", "find", "text", "set", "scroll_to", "upload", "report"};
 
 static void show_action(struct buf *b, const struct action *a)
 {
@@ -44,6 +45,16 @@ static void show_action(struct buf *b, const struct action *a)
 		buf_addf(b, " clear");
 	if (a->press_enter)
 		buf_addf(b, " enter");
+	if (a->ref)
+		buf_addf(b, " r%u", a->ref);
+	if (a->tab)
+		buf_addf(b, " @%s", a->tab);
+	if (a->kind == ACTION_SNAPSHOT)
+		buf_addf(b, " part%d depth%d", a->part, a->depth);
+	if (a->choices)
+		buf_addf(b, " =%s", a->choices);
+	if (a->script || a->told || a->opened)
+		buf_addf(b, "%s", a->script ? " script" : a->told ? " told" : " opened");
 	if (a->always)
 		buf_addf(b, "!");
 }
@@ -112,6 +123,89 @@ static const struct {
 	 "'input':{}}]}",
 		A "release"},
 	{"[{'action':'wait','duration':1},{'action':'screenshot'}]", A "wait 1000ms;shot"},
+	/* the browser toolset: by its name, by what only it has, by the version */
+	{"{'type':'tool_use','id':'1','toolset_name':'browser','name':'screenshot','input':{}}",
+		A "shot;report"},
+	{"{'name':'screenshot','input':{}}", A "shot"},
+	{"{'name':'screenshot','input':{}}", A "shot;report", "browser_toolset_20260801"},
+	{"{'name':'screenshot','input':{'tab_id':'T'}}", A "shot @T;report"},
+	{"{'name':'left_click','input':{'coordinate':[3,4]}}", A "click b0 n1 3,4"},
+	{"{'name':'left_click','input':{'target':{'type':'coordinate','x':3,'y':4}}}",
+		A "click b0 n1 3,4;report"},
+	{"{'name':'triple_click','input':{'target':{'type':'ref','ref':'ref_7'},'modifiers':"
+	 "'ctrl+shift','tab_id':'T'}}",
+		A "click b0 n3 m10 r7 @T;report"},
+	{"{'name':'left_click','input':{'target':{'type':'ref','ref':'e7'}}}",
+		A "bad 'left_click: target.ref must be a reference that read_page or find gave, as "
+		  "\"ref_7\"';report"},
+	{"{'name':'left_click','input':{'target':{'type':'coordinate','x':-1,'y':4}}}",
+		A "bad 'left_click: target.x is -1; it must be from 0 to 1000000';report"},
+	{"{'name':'left_click','input':{'target':{'type':'coordinate','x':1.5,'y':4}}}",
+		A "bad 'left_click: target.x must be a whole number';report"},
+	{"{'name':'left_click','input':{'target':[3,4]}}",
+		A "bad 'left_click: target must be {type: \"coordinate\", x, y} or {type: \"ref\", "
+		  "ref}';report"},
+	{"{'toolset_name':'browser','name':'left_click','input':{'coordinate':[3,4]}}",
+		A "bad 'left_click: target is missing';report"},
+	{"{'name':'hover','input':{'target':{'type':'ref','ref':'ref_7'}}}", A "move r7;report"},
+	{"{'name':'left_mouse_down','input':{'target':{'type':'coordinate','x':3,'y':4}}}",
+		A "press 3,4;report"},
+	{"{'name':'left_mouse_up','input':{'target':{'type':'ref','ref':'ref_7'}}}",
+		A "bad 'left_mouse_up: target must be {type: \"coordinate\", x, y}';report"},
+	{"{'name':'left_click_drag','input':{'from':{'type':'coordinate','x':1,'y':2},'target':"
+	 "{'type':'coordinate','x':3,'y':4}}}",
+		A "drag 1,2> 3,4;report"},
+	{"{'name':'scroll','input':{'target':{'type':'coordinate','x':3,'y':4},"
+	 "'scroll_direction':'up'}}",
+		A "scroll 3,4 d1 3 0,0;report"},
+	{"{'name':'scroll','input':{'target':{'type':'coordinate','x':3,'y':4},"
+	 "'scroll_direction':'up','scroll_amount':11}}",
+		A "bad 'scroll: scroll_amount is 11; it must be from 1 to 10';report"},
+	{"{'name':'navigate','input':{'url':'a.test'}}", A "go 'a.test' told;report"},
+	{"{'name':'navigate','input':{'url':' Back '}}", A "back ' Back ' told;report"},
+	{"{'name':'navigate','input':{'url':'reload'}}", A "reload 'reload' told;report"},
+	{"{'name':'list_tabs','input':{}}", A "tabs 'list';report"},
+	{"{'name':'new_tab','input':{}}", A "tabs 'new';report opened"},
+	{"{'name':'switch_tab','input':{'tab_id':'T'}}", A "tabs 'select' @T;report"},
+	{"{'name':'close_tab','input':{}}", A "bad 'close_tab: tab_id is missing';report"},
+	{"{'name':'read_page','input':{}}", A "snapshot part1 depth15;report"},
+	{"{'name':'read_page','input':{'filter':'all','depth':3,'ref':'ref_9'}}",
+		A "snapshot r9 part0 depth3;report"},
+	{"{'name':'read_page','input':{'filter':'interactive'}}",
+		A "snapshot part2 depth15;report"},
+	{"{'name':'read_page','input':{'filter':'some'}}",
+		A "bad 'read_page: filter must be interactive or all';report"},
+	{"{'name':'get_page_text','input':{}}", A "text;report"},
+	{"{'name':'find','input':{'query':'search bar'}}", A "find 'search bar';report"},
+	{"{'name':'form_input','input':{'target':{'type':'ref','ref':'ref_7'},'value':true}}",
+		A "set 'true' r7 =true;report"},
+	{"{'name':'form_input','input':{'target':{'type':'ref','ref':'ref_7'},'value':'a'}}",
+		A "set 'a' r7 =\"a\";report"},
+	{"{'name':'form_input','input':{'target':{'type':'ref','ref':'ref_7'},'value':{}}}",
+		A "bad 'form_input: value must be a string, a number, true or false';report"},
+	{"{'name':'scroll_to','input':{'target':{'type':'ref','ref':'ref_7'}}}",
+		A "scroll_to r7;report"},
+	{"{'name':'key','input':{'text':'Tab Tab ctrl+a','tab_id':'T'}}",
+		A "key Tab/1 @T;key Tab/1 @T;key a/2 @T;report"},
+	{"{'name':'key','input':{'text':'Tab a','repeat':2,'tab_id':'T'}}",
+		A "key Tab/1 @T;key a/1 @T;key Tab/1 @T;key a/1 @T;report"},
+	{"{'name':'key','input':{'text':'Tab','repeat':3,'tab_id':'T'}}",
+		A "key Tab/1 x3 @T;report"},
+	{"{'name':'key','input':{'text':'a b','repeat':51,'tab_id':'T'}}",
+		A "bad 'key: text: it names too many presses of keys';report"},
+	{"{'name':'hold_key','input':{'text':'a','duration':31,'tab_id':'T'}}",
+		A "bad 'hold_key: duration is 31; it must be from 0 to 30';report"},
+	{"{'name':'wait','input':{'duration':1.5,'tab_id':''}}", A "wait 1500ms;report"},
+	{"{'name':'javascript_exec','input':{'text':'1'}}",
+		A "bad 'javascript_exec is not enabled.';report"},
+	{"{'name':'read_console','input':{}}", A "bad 'read_console is not enabled.';report"},
+	{"{'name':'cursor_position','input':{}}", NULL, "browser_toolset_20260801"},
+	{"{'name':'find','input':{'query':'x'}}", NULL, "computer_toolset_20260801"},
+	{"{'role':'assistant','content':[{'type':'tool_use','id':'1','toolset_name':'browser',"
+	 "'name':'type','input':{'text':'x'}},{'type':'tool_use','id':'2','toolset_name':"
+	 "'mine','name':'find','input':{}},{'type':'tool_use','id':'3','toolset_name':'computer',"
+	 "'name':'type','input':{'text':'y'}}]}",
+		A "type 'x';report;type 'y'"},
 	{"{'type':'tool_use','id':'1','toolset_name':'computer','name':'left_click','input':[]}",
 		A "bad 'the action's members must be an object'"},
 #undef A
@@ -221,6 +315,84 @@ static char *answer(const char *text, const struct action_result *results, size_
 
 static char picture[] = "iVBO", boom[] = "boom", note[] = "A new tab.", url[] = "http://a/";
 
+static char tabs_state[] = "{\"tabs\":[{\"tab_id\":\"T\",\"title\":\"\",\"url\":\"http://a/\","
+			   "\"active\":true}]}";
+#define STATE                                                                                  \
+	"{\"tabs\":[{\"tab_id\":\"T\",\"title\":\"\",\"url\":\"http://a/\",\"active\":true}]," \
+	"\"type\":\"browser_state\"}"
+
+static void answers_of_the_browser_toolset(void **unused)
+{
+	const struct action_result r[] = {{.done = true, .notes = note},
+		{.done = true, .state = tabs_state}, {.done = true, .text = boom, .image = picture},
+		{.done = true, .state = tabs_state}, {.done = true, .failed = true, .text = boom},
+		{0}, {0}, {0}};
+	AUTOFREE char *list =
+		answer("[{'type':'tool_use','id':'1','toolset_name':'browser','name':"
+		       "'hover','input':{'target':{'type':'ref','ref':'ref_7'}}},"
+		       "{'name':'screenshot','input':{'tab_id':'T'}},"
+		       "{'name':'list_tabs','input':{}},{'name':'new_tab','input':{}}]",
+			r, 8);
+	const struct action_result s[] = {
+		{.done = true, .text = boom}, {.done = true, .notes = note, .state = tabs_state}};
+	AUTOFREE char *tabs = answer("{'name':'list_tabs','input':{}}", s, 2);
+
+	(void)unused;
+	assert_string_equal(list,
+		"[{\"type\":\"tool_result\",\"tool_use_id\":\"1\",\"toolset_name\":\"browser\","
+		"\"content\":[{\"type\":\"text\",\"text\":\"Hovered.\\nA new tab.\"}," STATE
+		"],\"is_error\":false},"
+		"{\"type\":\"tool_result\",\"content\":[{\"type\":\"text\",\"text\":\"boom\"},{"
+		"\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\","
+		"\"data\":\"iVBO\"}}," STATE "],\"is_error\":false},"
+		"{\"type\":\"tool_result\",\"content\":[{\"type\":\"text\",\"text\":\"boom\"}],"
+		"\"is_error\":true},"
+		"{\"type\":\"tool_result\",\"content\":[{\"type\":\"text\",\"text\":\"Not "
+		"executed: "
+		"an earlier computer action in this turn failed.\"}],\"is_error\":true}]");
+	/* Of tabs nothing but the report is told. */
+	assert_string_equal(
+		tabs, "{\"type\":\"tool_result\",\"content\":[" STATE "],\"is_error\":false}");
+}
+
+static void members_are_enabled(void **unused)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {{"{\"name\":\"javascript_exec\",\"input\":{\"text\":\"1\"}}",
+			     "evaluate '1' script;report"},
+		{"{\"name\":\"file_upload\",\"input\":{\"target\":{\"type\":\"ref\",\"ref\":"
+		 "\"ref_7\"},\"paths\":[\"a\",\"b\"]}}",
+			"upload 'a\nb' r7;report"},
+		{"{\"name\":\"file_upload\",\"input\":{\"target\":{\"type\":\"ref\",\"ref\":"
+		 "\"ref_7\"},\"document_ids\":[\"a\"]}}",
+			"bad 'file_upload: there are no staged documents here; name files in "
+			"paths';report"},
+		{"{\"name\":\"read_network\",\"input\":{}}",
+			"bad 'read_network is not available in this browser.';report"}};
+	struct plan p = {0};
+	struct err err;
+
+	(void)unused;
+	assert_true(plan_enable(&p, "javascript_exec,find", &err) < 0);
+	plan_done(&p);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cJSON *body = cJSON_Parse(cases[i].text);
+		struct buf b;
+
+		assert_int_equal(
+			plan_enable(&p, "javascript_exec,file_upload,read_network", &err), 0);
+		assert_int_equal(plan_read(&p, body, NULL, NULL, &err), 0);
+		buf_init(&b, 1000);
+		for (size_t k = 0; k < p.n_actions; k++)
+			show_action(&b, &p.actions[k]);
+		assert_string_equal(buf_str(&b), cases[i].want);
+		buf_done(&b);
+		plan_done(&p);
+		cJSON_Delete(body);
+	}
+}
+
 static void answers_of_anthropic(void **state)
 {
 	const struct action_result r[] = {
@@ -310,6 +482,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_read),
 		cmocka_unit_test(answers_of_anthropic),
+		cmocka_unit_test(answers_of_the_browser_toolset),
+		cmocka_unit_test(members_are_enabled),
 		cmocka_unit_test(answers_of_openai),
 		cmocka_unit_test(answers_of_gemini),
 		cmocka_unit_test(too_many),
