@@ -168,6 +168,9 @@ static void table_is_sound(void **state)
 	for (size_t i = 0; i < n; i++) {
 		assert_true(!!(r[i].flags & ROUTE_WS) == !!r[i].serve_ws);
 		assert_true(!(r[i].flags & ROUTE_WS) == !!r[i].serve);
+		/* Each of its tools asks for what its route does (mcp_agents.c). */
+		if (strcmp(r[i].pattern, "/v1/mcp") == 0)
+			continue;
 		assert_true(r[i].role == ROLE_NONE || strstr(r[i].pattern, "{a}") ||
 			    r[i].flags & (ROUTE_ALL_AGENTS | ROUTE_LOCAL) ||
 			    strcmp(r[i].method, "GET") == 0);
