@@ -126,7 +126,7 @@ suite_unit() {
 
 # With fuzzers and sanitizers, so that the fuzzers need no build of their own.
 build_clang() {
-	CC=clang build clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+	CC=clang build clang-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
 }
 
 suite_clang() {
@@ -168,7 +168,7 @@ suite_lint() {
 suite_fuzz() {
 	local status=0 t name corpus
 	build_clang || return
-	for t in build/check/clang/tests/fuzz/*/fuzz_*; do
+	for t in build/check/clang-fuzz/tests/fuzz/*/fuzz_*; do
 		if [ ! -f "$t" ] || [ ! -x "$t" ]; then
 			continue
 		fi
@@ -183,6 +183,7 @@ suite_fuzz() {
 			status=1
 		fi
 	done
+	ls build/check/clang-fuzz/tests/fuzz/*/fuzz_* >/dev/null || { echo "not ok - there is no fuzzer"; status=1; }
 	return $status
 }
 
