@@ -411,6 +411,27 @@ void api_add_urls(cJSON *agent, const struct route_match *m)
 	cJSON_AddStringToObject(urls, "mcp", mcp);
 }
 
+int api_may_ask(const struct route *r, const struct principal *who, struct err *err)
+{
+	static const char *const roles[] = {"none", "viewer", "agent", "admin"};
+	bool one_only = who->agent[0] && r->flags & ROUTE_ALL_AGENTS;
+
+	if (r->flags & ROUTE_LOCAL && !who->local)
+		return problem(
+			err, 403, "forbidden", "only the appliance's own socket may ask for this");
+	if (who->role >= r->role && !one_only)
+		return 0;
+	return problem(err, 403, "forbidden", "this needs a token of the role %s%s", roles[r->role],
+		one_only ? " that names no agent" : "");
+}
+
+int api_may_use(const struct principal *who, const char *agent, struct err *err)
+{
+	if (!who->agent[0] || !agent[0] || streq(who->agent, agent))
+		return 0;
+	return problem(err, 403, "forbidden", "this token is for the agent %s only", who->agent);
+}
+
 void api_keep_own(cJSON *answer, const struct principal *who)
 {
 	cJSON *list = cJSON_GetObjectItemCaseSensitive(answer, "agents");

@@ -47,6 +47,10 @@ bool api_parse_json(const void *text, size_t n, cJSON **ret, struct err *err);
 bool api_parse_json_list(const void *text, size_t n, cJSON **ret, struct err *err);
 /* "text/event-stream" is what the client wants. */
 bool api_wants_events(const struct route_match *m);
+/* 0 when who may ask for the route, whatever the agent; else 403. */
+int api_may_ask(const struct route *r, const struct principal *who, struct err *err);
+/* The same for the agent of that name; "" is none. */
+int api_may_use(const struct principal *who, const char *agent, struct err *err);
 /* A token that names an agent is told of that one only: takes the others out of `agents`. */
 void api_keep_own(cJSON *answer, const struct principal *who);
 /* Adds `urls` to an agent object. */

@@ -111,9 +111,7 @@ static void agent_known(struct http_conn *c)
 	struct route_match *m = &c->match;
 	struct err err;
 
-	if (m->who.agent[0] && m->agent[0] && !streq(m->who.agent, m->agent)) {
-		problem(&err, 403, "forbidden", "this token is for the agent %s only",
-			m->who.agent);
+	if (api_may_use(&m->who, m->agent, &err) < 0) {
 		refuse(c, &err);
 		return;
 	}
@@ -168,32 +166,14 @@ static void resolve_agent(struct http_conn *c)
 	c->pending = gateway_ask(c->gw, "agent.get", args, NULL, on_agent, c);
 }
 
-static const char *role_name(enum role role)
-{
-	static const char *const names[] = {"none", "viewer", "agent", "admin"};
-
-	return names[role];
-}
-
 static void check_role(struct http_conn *c)
 {
-	const struct route *r = c->match.route;
-	const struct principal *who = &c->match.who;
 	struct err err;
 
-	if (r->flags & ROUTE_LOCAL && !who->local) {
-		problem(&err, 403, "forbidden", "only the appliance's own socket may ask for this");
+	if (api_may_ask(c->match.route, &c->match.who, &err) < 0)
 		refuse(c, &err);
-		return;
-	}
-	if (who->role < r->role || (who->agent[0] && r->flags & ROUTE_ALL_AGENTS)) {
-		problem(&err, 403, "forbidden", "this needs a token of the role %s%s",
-			role_name(r->role),
-			who->agent[0] && r->flags & ROUTE_ALL_AGENTS ? " that names no agent" : "");
-		refuse(c, &err);
-		return;
-	}
-	resolve_agent(c);
+	else
+		resolve_agent(c);
 }
 
 static void on_auth(void *data, const struct principal *who, const struct err *err)

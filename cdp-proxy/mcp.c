@@ -108,7 +108,7 @@ static void call_browser(struct mcp_request *q, const cJSON *arguments)
 	if (q->run)
 		return;
 	plan_done(&q->plan);
-	answered(q, 200, mcp_result(&q->reply, tools_failure(err.msg)));
+	answered(q, 200, mcp_result(&q->reply, tools_text(err.msg, true)));
 }
 
 static void on_op_done(void *data, const cJSON *ok, const struct err *err)
@@ -135,7 +135,7 @@ static void call_any(struct mcp_request *q)
 	cJSON *rest;
 
 	if (agents_tool_split(q->reply.tool, q->reply.arguments, q->who, &agent, &rest, &err) < 0) {
-		answered(q, 200, mcp_result(&q->reply, tools_failure(err.msg)));
+		answered(q, 200, mcp_result(&q->reply, tools_text(err.msg, true)));
 		return;
 	}
 	snprintf(q->agent, sizeof(q->agent), "%s", agent);

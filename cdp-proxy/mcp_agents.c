@@ -51,22 +51,28 @@ static const struct life *find(const char *name)
 	return NULL;
 }
 
-static const struct route *route_of(const struct life *l)
+static const struct route *find_route(const char *method, const char *pattern)
 {
 	size_t n;
 	const struct route *routes = api_routes(&n);
 
 	for (size_t i = 0; i < n; i++)
-		if (streq(routes[i].method, l->method) && streq(routes[i].pattern, l->pattern))
+		if (streq(routes[i].method, method) && streq(routes[i].pattern, pattern))
 			return &routes[i];
 	return NULL;
+}
+
+/* What the browser's tools stand for. */
+static const struct route *browser_route(void)
+{
+	return find_route("POST", "/v1/agents/{a}/mcp");
 }
 
 const struct route *agents_tool_route(const char *name)
 {
 	const struct life *l = find(name);
 
-	return l ? route_of(l) : NULL;
+	return l ? find_route(l->method, l->pattern) : NULL;
 }
 
 bool agents_tools_has(const char *name)
@@ -76,18 +82,10 @@ bool agents_tools_has(const char *name)
 
 /* ---- The list ---- */
 
-static cJSON *typed(const char *type)
-{
-	cJSON *o = cJSON_CreateObject();
-
-	cJSON_AddStringToObject(o, "type", type);
-	return o;
-}
-
 static cJSON *bounded(
 	const char *type, const char *least, const char *most, const struct json_member *m)
 {
-	cJSON *o = typed(type);
+	cJSON *o = tools_schema(type);
 
 	cJSON_AddNumberToObject(o, least, (double)m->min);
 	cJSON_AddNumberToObject(o, most, (double)m->max);
@@ -104,25 +102,25 @@ static cJSON *schema_of(const struct json_member *m)
 	case JSON_INTEGER:
 		return bounded("integer", "minimum", "maximum", m);
 	case JSON_BOOL:
-		return typed("boolean");
+		return tools_schema("boolean");
 	case JSON_STRINGS:
 		o = bounded("array", "minItems", "maxItems", m);
-		cJSON_AddItemToObject(o, "items", typed("string"));
+		cJSON_AddItemToObject(o, "items", tools_schema("string"));
 		return o;
 	case JSON_STRING_MAP:
-		o = typed("object");
-		cJSON_AddItemToObject(o, "additionalProperties", typed("string"));
+		o = tools_schema("object");
+		cJSON_AddItemToObject(o, "additionalProperties", tools_schema("string"));
 		return o;
 	case JSON_OBJECT:
 	case JSON_ARRAY:
 		break;
 	}
-	return typed(m->type == JSON_ARRAY ? "array" : "object");
+	return tools_schema(m->type == JSON_ARRAY ? "array" : "object");
 }
 
 static void add_agent(cJSON *schema)
 {
-	cJSON *agent = typed("string"), *required;
+	cJSON *agent = tools_schema("string"), *required;
 
 	cJSON_AddStringToObject(agent, "description", "The agent's name");
 	cJSON_AddItemToObject(
@@ -133,31 +131,31 @@ static void add_agent(cJSON *schema)
 	cJSON_AddItemToArray(required, cJSON_CreateString("agent"));
 }
 
-static cJSON *describe(const struct life *l, const struct route *r)
+static cJSON *schema_of_route(const struct route *r)
 {
-	cJSON *o = cJSON_CreateObject(), *schema, *properties, *required, *notes;
+	cJSON *o = tools_schema("object"), *properties = cJSON_AddObjectToObject(o, "properties"),
+	      *required = cJSON_AddArrayToObject(o, "required");
 
-	cJSON_AddStringToObject(o, "name", l->name);
-	cJSON_AddStringToObject(o, "title", r->summary);
-	cJSON_AddStringToObject(o, "description", l->about);
-	schema = cJSON_AddObjectToObject(o, "inputSchema");
-	cJSON_AddStringToObject(schema, "type", "object");
-	properties = cJSON_AddObjectToObject(schema, "properties");
-	required = cJSON_AddArrayToObject(schema, "required");
 	for (size_t i = 0; i < r->n_members; i++) {
 		cJSON_AddItemToObject(properties, r->members[i].name, schema_of(&r->members[i]));
 		if (r->members[i].required)
 			cJSON_AddItemToArray(required, cJSON_CreateString(r->members[i].name));
 	}
-	cJSON_AddBoolToObject(schema, "additionalProperties", false);
+	cJSON_AddBoolToObject(o, "additionalProperties", false);
 	if (strstr(r->pattern, "{a}"))
-		add_agent(schema);
-	notes = cJSON_AddObjectToObject(o, "annotations");
-	cJSON_AddStringToObject(notes, "title", r->summary);
-	cJSON_AddBoolToObject(notes, "readOnlyHint", l->does == READS);
-	cJSON_AddBoolToObject(notes, "destructiveHint", l->does == DESTROYS);
-	cJSON_AddBoolToObject(notes, "openWorldHint", false);
+		add_agent(o);
 	return o;
+}
+
+static cJSON *describe(const struct life *l, const struct route *r)
+{
+	const struct tool_words words = {.name = l->name,
+		.title = r->summary,
+		.about = l->about,
+		.reads = l->does == READS,
+		.destroys = l->does == DESTROYS};
+
+	return tools_describe(&words, schema_of_route(r));
 }
 
 cJSON *agents_tools_list(enum role role)
@@ -165,12 +163,12 @@ cJSON *agents_tools_list(enum role role)
 	cJSON *list = cJSON_CreateArray(), *tools, *one;
 
 	for (size_t i = 0; i < ARRAY_SIZE(lives); i++) {
-		const struct route *r = route_of(&lives[i]);
+		const struct route *r = find_route(lives[i].method, lives[i].pattern);
 
 		if (r && r->role <= role)
 			cJSON_AddItemToArray(list, describe(&lives[i], r));
 	}
-	if (role < ROLE_AGENT)
+	if (role < browser_route()->role)
 		return list;
 	tools = tools_list();
 	while ((one = cJSON_DetachItemFromArray(tools, 0))) {
@@ -183,37 +181,26 @@ cJSON *agents_tools_list(enum role role)
 
 /* ---- Calls ---- */
 
-static int check_role(const struct route *r, const struct principal *who, struct err *err)
-{
-	static const char *const names[] = {"none", "viewer", "agent", "admin"};
-	enum role needed = r ? r->role : ROLE_AGENT;
-
-	if (who->role < needed)
-		return err_set(err, -EPERM, "this needs a token with the role %s", names[needed]);
-	if (r && who->agent[0] && r->flags & ROUTE_ALL_AGENTS)
-		return err_set(err, -EPERM, "this needs a token that names no agent");
-	return 0;
-}
-
 int agents_tool_split(const char *name, const cJSON *arguments, const struct principal *who,
 	const char **ret_agent, cJSON **ret_rest, struct err *err)
 {
-	const struct route *r = agents_tool_route(name);
-	bool has_agent = !r || strstr(r->pattern, "{a}");
-	const char *agent = json_str(arguments, "agent", "");
+	const struct route *life = agents_tool_route(name), *r = life ? life : browser_route();
+	bool has_agent = strstr(r->pattern, "{a}") != NULL;
+	const char *agent = has_agent ? json_str(arguments, "agent", "") : "";
 
-	*ret_agent = has_agent ? agent : "";
+	*ret_agent = agent;
 	*ret_rest = NULL;
-	if (check_role(r, who, err) < 0)
+	if (api_may_ask(r, who, err) < 0)
 		return err->code;
-	if (has_agent && (!*agent || strlen(agent) >= sizeof(who->agent)))
+	/* No id: an agent's executor goes by its name. */
+	if (has_agent && !agent_name_valid(agent))
 		return err_set(err, -EINVAL, "agent must be an agent's name; agents_list has them");
-	if (has_agent && who->agent[0] && !streq(who->agent, agent))
-		return err_set(err, -EPERM, "this token is for the agent %s only", who->agent);
+	if (api_may_use(who, agent, err) < 0)
+		return err->code;
 	*ret_rest = arguments ? cJSON_Duplicate(arguments, true) : cJSON_CreateObject();
 	if (has_agent)
 		cJSON_DeleteItemFromObjectCaseSensitive(*ret_rest, "agent");
-	if (!r || json_check(*ret_rest, r->members, r->n_members, err) == 0)
+	if (!life || json_check(*ret_rest, r->members, r->n_members, err) == 0)
 		return 0;
 	cJSON_Delete(steal(ret_rest));
 	return err->code;
@@ -221,23 +208,17 @@ int agents_tool_split(const char *name, const cJSON *arguments, const struct pri
 
 cJSON *agents_tool_result(const cJSON *ok, const struct err *failed, const struct principal *who)
 {
-	cJSON *copy, *o = cJSON_CreateObject(), *content, *text;
-	AUTOFREE char *json = NULL;
+	AUTOFREE char *text = NULL;
+	cJSON *copy;
 
 	if (failed) {
-		json = failed->hint[0] ? xasprintf("%s (%s)", failed->msg, failed->hint)
+		text = failed->hint[0] ? xasprintf("%s (%s)", failed->msg, failed->hint)
 				       : xstrdup(failed->msg);
-	} else {
-		copy = cJSON_Duplicate(ok, true);
-		api_keep_own(copy, who);
-		json = cJSON_GetArraySize(copy) ? cJSON_Print(copy) : xstrdup("done");
-		cJSON_Delete(copy);
+		return tools_text(text, true);
 	}
-	content = cJSON_AddArrayToObject(o, "content");
-	text = cJSON_CreateObject();
-	cJSON_AddStringToObject(text, "type", "text");
-	cJSON_AddStringToObject(text, "text", json);
-	cJSON_AddItemToArray(content, text);
-	cJSON_AddBoolToObject(o, "isError", failed != NULL);
-	return o;
+	copy = cJSON_Duplicate(ok, true);
+	api_keep_own(copy, who);
+	text = cJSON_GetArraySize(copy) ? cJSON_Print(copy) : xstrdup("done");
+	cJSON_Delete(copy);
+	return tools_text(text, false);
 }

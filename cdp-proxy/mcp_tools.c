@@ -504,7 +504,7 @@ static cJSON *schema_of_words(const char *words)
 	return o;
 }
 
-static cJSON *schema_of_type(const char *type)
+cJSON *tools_schema(const char *type)
 {
 	cJSON *o = cJSON_CreateObject();
 
@@ -514,7 +514,7 @@ static cJSON *schema_of_type(const char *type)
 
 static cJSON *schema_of_list(cJSON *items, double min, double max)
 {
-	cJSON *o = schema_of_type("array");
+	cJSON *o = tools_schema("array");
 
 	cJSON_AddItemToObject(o, "items", items);
 	if (min > 0)
@@ -526,7 +526,7 @@ static cJSON *schema_of_list(cJSON *items, double min, double max)
 
 static cJSON *schema_of_number(const char *type, const struct argument *a)
 {
-	cJSON *o = schema_of_type(type);
+	cJSON *o = tools_schema(type);
 
 	cJSON_AddNumberToObject(o, "minimum", a->min);
 	cJSON_AddNumberToObject(o, "maximum", a->max);
@@ -543,28 +543,28 @@ static cJSON *schema_of_argument(const struct argument *a)
 	case ARG_INTEGER:
 		return schema_of_number("integer", a);
 	case ARG_BOOL:
-		return schema_of_type("boolean");
+		return tools_schema("boolean");
 	case ARG_WORD:
 		return schema_of_words(a->words);
 	case ARG_WORDS:
 		return schema_of_list(schema_of_words(a->words), 0, 0);
 	case ARG_TEXTS:
-		return schema_of_list(schema_of_type("string"), a->min, a->max);
+		return schema_of_list(tools_schema("string"), a->min, a->max);
 	case ARG_FIELDS:
 		return schema_of_list(schema_of(a_field), a->min, a->max);
 	case ARG_POINT:
-		return schema_of_list(schema_of_type("integer"), a->min, a->max);
+		return schema_of_list(tools_schema("integer"), a->min, a->max);
 	case ARG_TEXT:
 	case ARG_REF:
 	case ARG_SCALAR:
 		break;
 	}
-	return schema_of_type("string");
+	return tools_schema("string");
 }
 
 static cJSON *schema_of(const struct argument *list)
 {
-	cJSON *o = schema_of_type("object"), *members = cJSON_AddObjectToObject(o, "properties"),
+	cJSON *o = tools_schema("object"), *members = cJSON_AddObjectToObject(o, "properties"),
 	      *required = cJSON_CreateArray();
 
 	for (; list->name; list++) {
@@ -583,20 +583,32 @@ static cJSON *schema_of(const struct argument *list)
 	return o;
 }
 
-static cJSON *describe(const struct tool *t)
+cJSON *tools_describe(const struct tool_words *w, cJSON *schema)
 {
 	cJSON *o = cJSON_CreateObject(), *notes;
 
-	cJSON_AddStringToObject(o, "name", t->name);
-	cJSON_AddStringToObject(o, "title", t->title);
-	cJSON_AddStringToObject(o, "description", t->about);
-	cJSON_AddItemToObject(o, "inputSchema", schema_of(t->arguments));
+	cJSON_AddStringToObject(o, "name", w->name);
+	cJSON_AddStringToObject(o, "title", w->title);
+	cJSON_AddStringToObject(o, "description", w->about);
+	cJSON_AddItemToObject(o, "inputSchema", schema);
 	notes = cJSON_AddObjectToObject(o, "annotations");
-	cJSON_AddStringToObject(notes, "title", t->title);
-	cJSON_AddBoolToObject(notes, "readOnlyHint", t->reads);
-	cJSON_AddBoolToObject(notes, "destructiveHint", t->destroys);
-	cJSON_AddBoolToObject(notes, "openWorldHint", true);
+	cJSON_AddStringToObject(notes, "title", w->title);
+	cJSON_AddBoolToObject(notes, "readOnlyHint", w->reads);
+	cJSON_AddBoolToObject(notes, "destructiveHint", w->destroys);
+	cJSON_AddBoolToObject(notes, "openWorldHint", w->outside);
 	return o;
+}
+
+static cJSON *describe(const struct tool *t)
+{
+	const struct tool_words words = {.name = t->name,
+		.title = t->title,
+		.about = t->about,
+		.reads = t->reads,
+		.destroys = t->destroys,
+		.outside = true};
+
+	return tools_describe(&words, schema_of(t->arguments));
 }
 
 cJSON *tools_list(void)
@@ -863,11 +875,11 @@ cJSON *tools_result(const char *name, const struct plan *p, const struct action_
 	return o;
 }
 
-cJSON *tools_failure(const char *text)
+cJSON *tools_text(const char *text, bool failed)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	add_text(cJSON_AddArrayToObject(o, "content"), text);
-	cJSON_AddBoolToObject(o, "isError", true);
+	cJSON_AddBoolToObject(o, "isError", failed);
 	return o;
 }

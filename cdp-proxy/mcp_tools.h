@@ -20,7 +20,19 @@ cJSON *tools_list(void);
 int tools_plan(const char *name, const cJSON *arguments, struct plan *ret, struct err *err);
 /* A tool's result ({content, isError}) from those of its plan. */
 cJSON *tools_result(const char *name, const struct plan *p, const struct action_result *results);
-/* The same for a call that was never begun. */
-cJSON *tools_failure(const char *text);
+/* A result that is words alone. */
+cJSON *tools_text(const char *text, bool failed);
+
+/* For other tables of tools. */
+struct tool_words {
+	const char *name, *title, *about;
+	/* Annotations: it only looks; what it does may not be undone; it acts on the world outside.
+	 */
+	bool reads, destroys, outside;
+};
+/* An entry of tools/list; schema (of the arguments) is consumed. */
+cJSON *tools_describe(const struct tool_words *w, cJSON *schema);
+/* {"type": type} */
+cJSON *tools_schema(const char *type);
 
 #endif
