@@ -4,13 +4,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Chromium, noChromium } from '../gateway/chromium.mjs';
-import { World, until } from '../gateway/lib.mjs';
-import { Watcher, pngSize, serve } from './recorder.mjs';
+import { until } from '../gateway/lib.mjs';
+import { Stage, pngSize, serve } from './recorder.mjs';
 
 const WIDTH = 800, HEIGHT = 600;
 const at = (x, y) => ({ type: 'coordinate', x, y }), by = (ref) => ({ type: 'ref', ref });
 
 for (const scale of [1, 2]) describe(`browser toolset at device scale ${scale}`, { skip: noChromium }, () => {
+  const stage = new Stage();
   let w, browser, site, watch, page;
 
   const post = (json, query = '') => w.request('POST', `/v1/agents/demo/computer${query}`, { json });
@@ -67,26 +68,15 @@ for (const scale of [1, 2]) describe(`browser toolset at device scale ${scale}`,
 
   async function open(name = '/') {
     const r = await result('navigate', { url: site.url + name });
-    if (page) await watch.call('Target.detachFromTarget', { sessionId: page }).catch(() => {});
-    page = await watch.session(site.url + name);
-    await watch.call('Emulation.setDeviceMetricsOverride', { width: WIDTH, height: HEIGHT, deviceScaleFactor: 0, mobile: false }, page);
+    page = await stage.look(site.url + name, WIDTH, HEIGHT);
     await until('the page', () => value('document.readyState === "complete"'));
     return r;
   }
 
   before(async () => {
-    site = await serve();
-    browser = await Chromium.start({ flags: [`--force-device-scale-factor=${scale}`, '--site-per-process'] });
-    w = await World.start({ cdpPort: browser.port });
-    watch = await Watcher.open(browser.port);
+    ({ w, browser, site, watch } = await stage.start(serve(), { flags: [`--force-device-scale-factor=${scale}`, '--site-per-process'] }));
   });
-  after(async () => {
-    watch?.close();
-    await w?.stop();
-    await browser?.stop();
-    site?.server.closeAllConnections();
-    site?.server.close();
-  });
+  after(() => stage.stop());
 
   describe('pages', () => {
     test('navigate tells where it led', async () => {

@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { Chromium, noChromium } from '../gateway/chromium.mjs';
-import { World, sleep, until } from '../gateway/lib.mjs';
-import { Watcher, pngSize, serve } from './recorder.mjs';
+import { noChromium } from '../gateway/chromium.mjs';
+import { sleep, until } from '../gateway/lib.mjs';
+import { Stage, Watcher, pngSize, serve } from './recorder.mjs';
 
 const WIDTH = 800, HEIGHT = 600;
 
 for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { skip: noChromium }, () => {
+  const stage = new Stage();
   let w, browser, site, watch, page;
 
   const post = (json, query = '') => w.request('POST', `/v1/agents/demo/computer${query}`, { json });
@@ -50,27 +51,16 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
 
   async function open(name = '/') {
     await gemini('navigate', { url: site.url + name });
-    if (page) await watch.call('Target.detachFromTarget', { sessionId: page }).catch(() => {});
-    page = await watch.session(site.url + name);
-    await watch.call('Emulation.setDeviceMetricsOverride', { width: WIDTH, height: HEIGHT, deviceScaleFactor: 0, mobile: false }, page);
+    page = await stage.look(site.url + name, WIDTH, HEIGHT);
     if (name === '/') await until('the page', () => value('typeof log !== "undefined" && document.readyState === "complete"'));
     await member('mouse_move', { coordinate: [700, 500] });
     if (name === '/') await log();
   }
 
   before(async () => {
-    site = await serve();
-    browser = await Chromium.start({ flags: [`--force-device-scale-factor=${scale}`, '--site-per-process'] });
-    w = await World.start({ cdpPort: browser.port });
-    watch = await Watcher.open(browser.port);
+    ({ w, browser, site, watch } = await stage.start(serve(), { flags: [`--force-device-scale-factor=${scale}`, '--site-per-process'] }));
   });
-  after(async () => {
-    watch?.close();
-    await w?.stop();
-    await browser?.stop();
-    site?.server.closeAllConnections();
-    site?.server.close();
-  });
+  after(() => stage.stop());
 
   describe('places', () => {
     beforeEach(() => open('/'));
@@ -522,7 +512,7 @@ for (const scale of [1, 2]) describe(`computer use at device scale ${scale}`, { 
     await browser.kill();
     const r = (await post({ type: 'tool_use', id: 't', toolset_name: 'computer', name: 'screenshot', input: {} }, '')).json;
     await browser.run();
-    watch = await Watcher.open(browser.port);
+    watch = stage.watch = await Watcher.open(browser.port);
     page = null;
     assert.ok(r.is_error === true || r.content[0].type === 'image');
     await open('/');

@@ -8,10 +8,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Chromium, noChromium } from '../gateway/chromium.mjs';
-import { World, until } from '../gateway/lib.mjs';
+import { noChromium } from '../gateway/chromium.mjs';
+import { until } from '../gateway/lib.mjs';
 import { Anthropic, Gemini, OpenAI, VIEW } from './models.mjs';
-import { Watcher } from './recorder.mjs';
+import { Stage } from './recorder.mjs';
 
 const top = fileURLToPath(new URL('../..', import.meta.url));
 const TASK = 'Fill in the form, and send it.';
@@ -65,7 +65,8 @@ function serve(sent) {
 }
 
 describe('examples', { skip: noChromium }, () => {
-  let w, browser, site, watch, folder, view;
+  const stage = new Stage();
+  let w, site, watch, folder, view;
   const sent = [];
 
   // A folder as the examples' headers want it: the example, and its package beside it.
@@ -73,17 +74,10 @@ describe('examples', { skip: noChromium }, () => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-examples-'));
     fs.symlinkSync(path.join(top, 'tests/e2e/node_modules'), path.join(folder, 'node_modules'));
     fs.cpSync(path.join(top, 'docs/examples'), folder, { recursive: true });
-    site = await serve(sent);
-    browser = await Chromium.start();
-    w = await World.start({ cdpPort: browser.port });
-    watch = await Watcher.open(browser.port);
+    ({ w, site, watch } = await stage.start(serve(sent)));
   });
   after(async () => {
-    watch?.close();
-    await w?.stop();
-    await browser?.stop();
-    site?.server.closeAllConnections();
-    site?.server.close();
+    await stage.stop();
     fs.rmSync(folder, { recursive: true, force: true });
   });
 
@@ -91,9 +85,7 @@ describe('examples', { skip: noChromium }, () => {
     sent.length = 0;
     const r = await w.request('POST', '/v1/agents/demo/open', { json: { url: site.url } });
     assert.equal(r.status, 200, r.text);
-    if (view) await watch.call('Target.detachFromTarget', { sessionId: view }).catch(() => {});
-    view = await watch.session(site.url);
-    await watch.call('Emulation.setDeviceMetricsOverride', { width: VIEW[0], height: VIEW[1], deviceScaleFactor: 0, mobile: false }, view);
+    view = await stage.look(site.url, VIEW[0], VIEW[1]);
   }
 
   // Runs an example to its end. answer: what the person at the terminal says when asked.

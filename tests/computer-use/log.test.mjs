@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
-import { Chromium, noChromium } from '../gateway/chromium.mjs';
-import { World, sleep, until } from '../gateway/lib.mjs';
+import { noChromium } from '../gateway/chromium.mjs';
+import { sleep, until } from '../gateway/lib.mjs';
+import { Stage, servePages } from './recorder.mjs';
 
 const SECRET = 'hunter2-hunter2';
 const pages = {
@@ -13,7 +14,8 @@ const pages = {
 };
 
 describe('the action log', { skip: noChromium }, () => {
-  let w, browser, site, url, seq = 0;
+  const stage = new Stage();
+  let w, url, seq = 0;
 
   const post = async (json, query = '') => (await w.request('POST', `/v1/agents/demo/computer${query}`, { json })).json;
   const call = async (name, args = {}) => (await w.request('POST', '/v1/agents/demo/mcp', { json: { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } },
@@ -28,18 +30,9 @@ describe('the action log', { skip: noChromium }, () => {
   const short = (list) => list.map((e) => [e.source, e.action, e.params]);
 
   before(async () => {
-    site = http.createServer((q, r) => { r.setHeader('content-type', 'text/html'); r.end(pages[new URL(q.url, 'http://x').pathname] ?? ''); });
-    await new Promise((r) => site.listen(0, '127.0.0.1', r));
-    url = `http://a.test:${site.address().port}`;
-    browser = await Chromium.start();
-    w = await World.start({ cdpPort: browser.port });
+    ({ w, site: { url } } = await stage.start(servePages(pages)));
   });
-  after(async () => {
-    await w?.stop();
-    await browser?.stop();
-    site?.closeAllConnections();
-    site?.close();
-  });
+  after(() => stage.stop());
 
   test('computer use: each vendor, in order, with time, page and duration', async () => {
     const from = Date.now() * 1000;

@@ -1,12 +1,11 @@
 // MCP: the official client and raw requests of every revision, on a real Chromium.
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { after, before, describe, test } from 'node:test';
-import { Chromium, noChromium } from '../gateway/chromium.mjs';
-import { World } from '../gateway/lib.mjs';
+import { noChromium } from '../gateway/chromium.mjs';
+import { Stage, servePages } from './recorder.mjs';
 
 const require = createRequire(new URL('../e2e/package.json', import.meta.url));
 const load = (name) => import(pathToFileURL(require.resolve(`@modelcontextprotocol/sdk/${name}`)));
@@ -36,7 +35,8 @@ const pages = {
 };
 
 describe('MCP', { skip: noChromium }, () => {
-  let w, browser, site, url, id = 0;
+  const stage = new Stage();
+  let w, url, id = 0;
 
   const post = (json, headers = {}) => w.request('POST', PATH, { json, headers });
   const rpc = (method, params, version = '2025-11-25') => post({ jsonrpc: '2.0', id: ++id, method, params }, version ? { 'mcp-protocol-version': version } : {});
@@ -68,18 +68,9 @@ describe('MCP', { skip: noChromium }, () => {
   const log = async () => JSON.parse(await js('log.splice(0)'));
 
   before(async () => {
-    site = http.createServer((q, r) => { r.setHeader('content-type', 'text/html'); r.end(pages[new URL(q.url, 'http://x').pathname] ?? ''); });
-    await new Promise((r) => site.listen(0, '127.0.0.1', r));
-    url = `http://a.test:${site.address().port}`;
-    browser = await Chromium.start();
-    w = await World.start({ cdpPort: browser.port });
+    ({ w, site: { url } } = await stage.start(servePages(pages)));
   });
-  after(async () => {
-    await w?.stop();
-    await browser?.stop();
-    site?.closeAllConnections();
-    site?.close();
-  });
+  after(() => stage.stop());
 
   describe('protocol', () => {
     test('the official client lists the tools and calls them', async () => {
@@ -214,7 +205,7 @@ describe('MCP', { skip: noChromium }, () => {
       assert.deepEqual(JSON.parse((await use('agent_fork', { agent: 'demo', count: 3 })).text), { op: 'agent.fork', args: { count: 3, agent: 'demo' }, by: 'tok_admin-token' });
       assert.match((await use('agents_list', {})).text, /"name":\s*"demo"/);
       for (const [tool, args, why] of [['agent_create', {}, /'name'/], ['agent_create', { name: 'n', memory_mib: 1 }, /memory_mib/], ['agent_fork', { agent: 'demo', count: 0 }, /count/],
-        ['agent_suspend', { agent: 'demo', force: true }, /force/], ['agent_show', {}, /agent must be/], ['agent_show', { agent: 7 }, /agent must be/], ['agent_show', { agent: 'a'.repeat(100) }, /agent must be/]]) {
+        ['agent_suspend', { agent: 'demo', force: true }, /force/], ['agent_show', {}, /agent must be/], ['agent_show', { agent: 7 }, /agent must be/], ['agent_show', { agent: 'ag_demo' }, /agent must be/], ['agent_show', { agent: 'a'.repeat(100) }, /agent must be/]]) {
         const r = await use(tool, args);
         assert.ok(r.failed, `${tool} ${JSON.stringify(args)}: ${r.text}`);
         assert.match(r.text, why);
@@ -306,7 +297,7 @@ describe('MCP', { skip: noChromium }, () => {
       assert.match(await done('browser_click', { ref: ref(t, 'button "File') }), /browser_file_upload answers it/);
       assert.match(await fails('browser_file_upload', { paths: ['/etc/passwd'] }), /chosen below/);
       const fs = await import('node:fs');
-      fs.writeFileSync(path.join(browser.uploads, 'a.txt'), 'a');
+      fs.writeFileSync(path.join(stage.browser.uploads, 'a.txt'), 'a');
       await done('browser_file_upload', { paths: ['a.txt'] });
       assert.equal(await js('file.files[0].name'), '"a.txt"');
     });

@@ -1,6 +1,8 @@
 // Pages that record what a mouse and a keyboard do to them, and a second CDP client that reads it.
 import http from 'node:http';
 import { createRequire } from 'node:module';
+import { Chromium } from '../gateway/chromium.mjs';
+import { World } from '../gateway/lib.mjs';
 
 const require = createRequire(new URL('../e2e/package.json', import.meta.url));
 const WebSocket = require('ws');
@@ -72,6 +74,41 @@ export function serve() {
     r.end(pages[name].replace('PORT', server.address().port));
   });
   return new Promise((r) => server.listen(0, '127.0.0.1', () => r({ server, url: `http://a.test:${server.address().port}` })));
+}
+
+/** A site of HTML by path: {server, url}. */
+export async function servePages(html) {
+  const server = http.createServer((q, r) => { r.setHeader('content-type', 'text/html'); r.end(html[new URL(q.url, 'http://x').pathname] ?? ''); });
+  await new Promise((r) => server.listen(0, '127.0.0.1', r));
+  return { server, url: `http://a.test:${server.address().port}` };
+}
+
+/** A site ({server, url}), a Chromium, the gateway before it (w), and a second CDP client that looks on (watch). */
+export class Stage {
+  async start(site, options) {
+    this.site = await site;
+    this.browser = await Chromium.start(options);
+    this.w = await World.start({ cdpPort: this.browser.port });
+    this.watch = await Watcher.open(this.browser.port);
+    return this;
+  }
+
+  /** A session to the page at this address, the one before let go, with a view of that size. */
+  async look(url, width, height) {
+    if (this.page) await this.watch.call('Target.detachFromTarget', { sessionId: this.page }).catch(() => {});
+    this.page = await this.watch.session(url);
+    await this.watch.call('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 0, mobile: false }, this.page);
+    return this.page;
+  }
+
+  /** Also what has begun only in part. */
+  async stop() {
+    this.watch?.close();
+    await this.w?.stop();
+    await this.browser?.stop();
+    this.site?.server.closeAllConnections();
+    this.site?.server.close();
+  }
 }
 
 // A CDP client of the test's own, which looks at pages and says what the computer is like.
