@@ -60,14 +60,14 @@ static void read_counts(const cJSON *root, uint64_t ret[WALL_COUNTS])
 	}
 }
 
-/* What a command lists; the caller's to delete. Protocols are numbers: their names are in a file
+/* The caller's to delete. Protocols are numbers: their names are in a file
  * that the wall cannot open. */
-static int list(struct nft *n, const char *text, cJSON **ret, struct err *err)
+static int list(struct nft *n, enum nft_list what, cJSON **ret, struct err *err)
 {
 	int r;
 
 	nft_ctx_output_set_flags(n->ctx, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_PROTO);
-	r = nft_run(n, text, err);
+	r = nft_run(n, nft_text_lists[what], err);
 	nft_ctx_output_set_flags(n->ctx, 0);
 	if (r < 0)
 		return r;
@@ -77,14 +77,9 @@ static int list(struct nft *n, const char *text, cJSON **ret, struct err *err)
 
 int nft_count(struct nft *n, uint64_t ret[WALL_COUNTS], struct err *err)
 {
-	struct buf text;
 	cJSON *root;
-	int r;
+	int r = list(n, NFT_COUNTERS, &root, err);
 
-	buf_init(&text, NFT_TEXT_MAX);
-	nft_text_counters(&text);
-	r = list(n, buf_str(&text), &root, err);
-	buf_done(&text);
 	if (r < 0)
 		return r;
 	read_counts(root, ret);
@@ -129,26 +124,16 @@ static void read_refusals(const cJSON *root, struct wall_answer *ret)
 
 int nft_refused(struct nft *n, struct wall_answer *ret, struct err *err)
 {
-	int r = 0;
+	static const enum nft_list sets[] = {NFT_REFUSED, NFT_REFUSED_OTHERS};
 
-	for (int i = 0; i < NFT_REFUSED_SETS && r == 0; i++) {
-		struct buf text;
-		cJSON *root = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		cJSON *root;
+		int r = list(n, sets[i], &root, err);
 
-		buf_init(&text, NFT_TEXT_MAX);
-		nft_text_refused(&text, (enum nft_refused_set)i);
-		r = list(n, buf_str(&text), &root, err);
-		buf_done(&text);
+		if (r < 0)
+			return r;
 		read_refusals(root, ret);
 		cJSON_Delete(root);
 	}
-	if (r == 0 && ret->refusals.n) {
-		struct buf text;
-
-		buf_init(&text, NFT_TEXT_MAX);
-		nft_text_refused_read(&text);
-		r = nft_run(n, buf_str(&text), err);
-		buf_done(&text);
-	}
-	return r;
+	return ret->refusals.n ? nft_run(n, nft_text_forget_refused, err) : 0;
 }

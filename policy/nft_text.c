@@ -189,18 +189,11 @@ void nft_text_networks(struct buf *out, const struct wall_request *list, size_t 
 		buf_add_str(out, " }\n");
 }
 
-void nft_text_counters(struct buf *out)
-{
-	buf_add_str(out, "list counters table inet berth\n");
-}
+const char *const nft_text_lists[] = {
+	[NFT_COUNTERS] = "list counters table inet berth\n",
+	[NFT_REFUSED] = "list set inet berth refused\n",
+	[NFT_REFUSED_OTHERS] = "list set inet berth refused_others\n",
+};
 
-void nft_text_refused(struct buf *out, enum nft_refused_set which)
-{
-	buf_addf(out, "list set inet berth %s\n",
-		which == NFT_REFUSED ? "refused" : "refused_others");
-}
-
-void nft_text_refused_read(struct buf *out)
-{
-	buf_add_str(out, "flush set inet berth refused\nflush set inet berth refused_others\n");
-}
+const char nft_text_forget_refused[] =
+	"flush set inet berth refused\nflush set inet berth refused_others\n";

@@ -20,11 +20,10 @@ void nft_text_networks(struct buf *out, const struct wall_request *list, size_t 
 /* The counter of that name (enum wall_count), or -1; and the name of one. */
 int nft_text_count(const char *name);
 const char *nft_text_count_name(int count);
-/* Lists the counters. */
-void nft_text_counters(struct buf *out);
-/* Lists the packets that were refused, and forgets them. */
-enum nft_refused_set { NFT_REFUSED, NFT_REFUSED_OTHERS, NFT_REFUSED_SETS };
-void nft_text_refused(struct buf *out, enum nft_refused_set which);
-void nft_text_refused_read(struct buf *out);
+/* What may be listed, and its command. */
+enum nft_list { NFT_COUNTERS, NFT_REFUSED, NFT_REFUSED_OTHERS };
+extern const char *const nft_text_lists[];
+/* Empties the sets of what was refused. */
+extern const char nft_text_forget_refused[];
 
 #endif
