@@ -170,9 +170,9 @@ static bool is_earlier(const cJSON *event, const cJSON *action)
 	return strcmp(json_str(event, "time", ""), json_str(action, "time", "")) <= 0;
 }
 
-/* Both lists, each the oldest first, as one: the last `limit`. lines: each as JSON. */
+/* Both lists, each the oldest first, as one: the last `limit`. */
 static void print_both(
-	struct cli *c, const cJSON *events, const cJSON *actions, long long limit, bool lines)
+	const struct cli *c, const cJSON *events, const cJSON *actions, long long limit)
 {
 	const cJSON *e = events ? events->child : NULL, *a = actions ? actions->child : NULL;
 	long long skip = cJSON_GetArraySize(events) + cJSON_GetArraySize(actions) - limit;
@@ -185,7 +185,7 @@ static void print_both(
 		a = event ? a : a->next;
 		if (skip > 0)
 			continue;
-		if (lines)
+		if (c->json)
 			print_line(one);
 		else if (event)
 			print_event(one);
@@ -215,7 +215,7 @@ static int show_both(
 		cli_print_json(all);
 		return 0;
 	}
-	print_both(c, events, actions, limit, c->json);
+	print_both(c, events, actions, limit);
 	if (!cli_flag(c, "follow"))
 		return 0;
 	fflush(stdout);

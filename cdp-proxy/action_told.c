@@ -84,11 +84,8 @@ const char *action_told_name(const struct action *a)
 /* Copies at most size - 1 bytes, no character in two. */
 static void copy(char *out, size_t size, const char *text, size_t n)
 {
-	if (n >= size) {
-		n = size - 1;
-		while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
-			n--;
-	}
+	if (n >= size)
+		n = utf8_cut(text, size - 1);
 	memcpy(out, text, n);
 	out[n] = '\0';
 }

@@ -271,10 +271,9 @@ void script_evaluate(struct executor *ex, const struct action *a);
 void script_await(struct executor *ex, const struct action *a);
 /* Looks for the text again. */
 void script_look(struct executor *ex);
-/* The text of the page, as a person reads it. */
-void script_text(struct executor *ex);
-/* Where a navigation led: the address, the title and HTTP's status. */
-void script_where(struct executor *ex);
+/* ACTION_TEXT: the text of the page, as a person reads it; else where a navigation led: the
+ * address, the title and HTTP's status. */
+void script_ask_page(struct executor *ex);
 /* WAIT_WORLD: it does not answer. */
 void script_world_late(struct executor *ex);
 

@@ -392,7 +392,7 @@ void perform(struct executor *ex)
 		tree_begin(ex);
 		break;
 	case ACTION_TEXT:
-		script_text(ex);
+		script_ask_page(ex);
 		break;
 	case ACTION_SCROLL_TO:
 		ex->last_input = now_ms();
@@ -458,7 +458,7 @@ static void look_loaded(struct executor *ex)
 		executor_note(ex, "The page is still loading.");
 	ex->begins_until = 0;
 	if (t && executor_action(ex)->told && !modal_blocks(ex))
-		script_where(ex);
+		script_ask_page(ex);
 	else
 		executor_done(ex, NULL);
 }

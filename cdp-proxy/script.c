@@ -30,7 +30,6 @@ static char *value_text(const cJSON *result)
 	const cJSON *v = json_get(result, "value");
 	const char *other = json_str(result, "unserializableValue", json_str(result, "type", NULL));
 	char *text = NULL;
-	size_t n = SCRIPT_TEXT_MAX;
 
 	if (cJSON_IsString(v))
 		text = xstrdup(v->valuestring);
@@ -38,11 +37,8 @@ static char *value_text(const cJSON *result)
 		text = cJSON_PrintUnformatted(v);
 	else if (other)
 		text = xstrdup(other);
-	if (text && strlen(text) > n) {
-		while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
-			n--;
-		text[n] = '\0';
-	}
+	if (text && strlen(text) > SCRIPT_TEXT_MAX)
+		text[utf8_cut(text, SCRIPT_TEXT_MAX)] = '\0';
 	return text;
 }
 
@@ -276,7 +272,7 @@ static void on_world(void *data, uint64_t tag, const char *result, size_t n, con
 }
 
 /* In a world of ours, where the page's scripts cannot answer for it. */
-static void ask_page(struct executor *ex)
+void script_ask_page(struct executor *ex)
 {
 	cJSON *p = cJSON_CreateObject();
 
@@ -284,16 +280,6 @@ static void ask_page(struct executor *ex)
 	cJSON_AddStringToObject(p, "worldName", "berth");
 	executor_wait(ex, WAIT_WORLD, WORLD_MS);
 	executor_call(ex, tabs_front(ex)->session, "Page.createIsolatedWorld", p, on_world);
-}
-
-void script_text(struct executor *ex)
-{
-	ask_page(ex);
-}
-
-void script_where(struct executor *ex)
-{
-	ask_page(ex);
 }
 
 void script_world_late(struct executor *ex)

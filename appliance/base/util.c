@@ -308,6 +308,13 @@ void make_id(const char *prefix, char out[64])
 	snprintf(out, 64, "%s%s", prefix, text);
 }
 
+size_t utf8_cut(const char *s, size_t n)
+{
+	while (n > 0 && ((uint8_t)s[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
 bool agent_name_valid(const char *s)
 {
 	size_t n = strlen(s);

@@ -107,6 +107,8 @@ int remove_tree(const char *path, struct err *err);
 void make_id(const char *prefix, char out[64]);
 /* `[a-z0-9][a-z0-9-]{0,62}` */
 bool agent_name_valid(const char *s);
+/* How many of the first n bytes of a longer UTF-8 text can be kept without half a character. */
+size_t utf8_cut(const char *s, size_t n);
 /* err filled with 400 invalid-name unless the name is valid. */
 int agent_name_check(const char *s, struct err *err);
 
